@@ -1,0 +1,1 @@
+"""What needs Airflow and is not a DAG: the job operator, partitions, assets, retry policy."""
