@@ -1,0 +1,77 @@
+"""What every job is given: the spec, the partition, the settings, and the run that it belongs to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
+
+from jobs.errors import Misconfigured
+from jobs.spec_file import load_spec
+from model_registry.codec import from_json, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobs.partition import Partition
+    from jobs.settings import Settings
+    from jobs.spec import ModelSpec
+    from model_registry.promotion import Registry
+
+T = TypeVar("T")
+COMMAND_LINE = "cli"
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """A job's surroundings. Jobs of one run hand their results on as JSON files in `folder`."""
+
+    spec: ModelSpec
+    partition: Partition
+    settings: Settings
+    run: str = COMMAND_LINE
+
+    @classmethod
+    def create(cls, settings: Settings, model: str, partition: str, run: str = COMMAND_LINE) -> JobContext:
+        """Read the spec and the partition's key. Raises InvalidSpec and Misconfigured."""
+        spec = load_spec(settings.models, model)
+        return cls(spec, spec.source.calendar.parse(partition), settings, run)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this run: the same run finds what its earlier jobs left, another run does not."""
+        return self.settings.work / self.spec.model / self.partition.key / _folder_name(self.run)
+
+    def keep(self, step: str, result: object) -> None:
+        """Leave the result of a step for the later jobs of this run."""
+        write_json(self.folder / f"{step}.json", result)
+
+    def recall(self, step: str, kind: type[T]) -> T:
+        """The result that an earlier job of this run left. Raises Misconfigured when there is none."""
+        path = self.folder / f"{step}.json"
+        if not path.is_file():
+            raise Misconfigured(
+                f"The run {self.run!r} of {self.spec.model} {self.partition} has no result of `{step}` yet: run "
+                f"`lamplighter {step} --model {self.spec.model} --partition {self.partition}` first."
+            )
+        try:
+            return from_json(kind, path.read_text(encoding="utf-8"))
+        except ValidationError:
+            raise Misconfigured(
+                f"{path.name} of the run {self.run!r} was written by another release: run `lamplighter {step}` again."
+            ) from None
+
+    def registry(self) -> Registry:
+        """The registry that the settings name."""
+        from jobs.registry import open_registry
+
+        return open_registry(self.settings)
+
+
+def _folder_name(run: str) -> str:
+    """A run's name as a file name; names that had to be changed get a digest, so that they stay different."""
+    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", run)[:80]
+    return safe if safe == run and run not in {".", ".."} else f"{safe}-{sha256(run.encode()).hexdigest()[:8]}"

@@ -1,0 +1,167 @@
+"""What a model is trained and evaluated on: a window of partitions, split by time, joined with their mature labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.errors import Misconfigured, MissingPartition, Rejected
+from jobs.partition import Partition
+from jobs.source import input_digest, partition_files, read, treat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    import pandas as pd
+
+    from jobs.settings import Settings
+    from jobs.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Window:
+    """The partitions of a retrain, oldest first. Labels that became known after `as_of` are not used."""
+
+    training: tuple[Partition, ...]
+    holdout: tuple[Partition, ...]
+    as_of: datetime
+
+    @property
+    def partitions(self) -> tuple[Partition, ...]:
+        """All of them."""
+        return self.training + self.holdout
+
+    @property
+    def start(self) -> datetime:
+        """Start of the oldest data."""
+        return self.training[0].start
+
+    @property
+    def end(self) -> datetime:
+        """End of the newest data."""
+        return self.holdout[-1].end
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled rows. `digest` pins the files that they came from, `keys` name the rows."""
+
+    features: pd.DataFrame
+    target: np.ndarray[Any, np.dtype[np.float64]]
+    keys: pa.Table
+    digest: str
+    rows_rejected: int
+    rows_unlabelled: int
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+def training_window(spec: ModelSpec, partition: Partition) -> Window:
+    """The window of the retrain for `partition`: it ends with the newest partition whose labels are mature by then."""
+    calendar = spec.source.calendar
+    newest = calendar.ending_at_or_before(partition.end - spec.label.delay)
+    everything = calendar.back_from(newest, spec.training.window)
+    holdout = calendar.back_from(newest, spec.training.holdout)
+    if not holdout or len(everything) <= len(holdout):
+        raise Misconfigured(
+            f"{spec.model}: training.window and training.holdout leave nothing to train or to evaluate on; "
+            f"each must hold whole partitions (one {spec.source.every})."
+        )
+    return Window(everything[: -len(holdout)], holdout, partition.end)
+
+
+def load_dataset(
+    settings: Settings,
+    spec: ModelSpec,
+    label: Callable[[pd.DataFrame], pd.Series[Any]],
+    partitions: Sequence[Partition],
+    as_of: datetime,
+) -> Dataset:
+    """Read, treat and label the rows of some partitions.
+
+    Rows that the spec's rules reject and rows whose label is null or was not known at `as_of` are left out and counted.
+    Raises MissingPartition and Rejected.
+    """
+    import pandas as pd
+
+    _all_there(settings, spec, partitions)
+    digests, features, targets, keys, rejected, unlabelled = sha256(), [], [], [], 0, 0
+    for partition in partitions:
+        rows, digest = _read_all(settings, spec.source.path, spec, partition, _source_columns(spec))
+        labels, label_digest = _read_all(settings, spec.label.path, spec, partition, _label_columns(spec))
+        digests.update(f"{digest}{label_digest}".encode())
+        treated = treat(rows, spec, f"{spec.source.path} {partition}")
+        known = _known(labels, spec, as_of)
+        target = _target(treated.keys.to_pandas(), treated.features, known, spec, label)
+        kept = treated.good & ~np.isnan(target)
+        rejected += int((~treated.good).sum())
+        unlabelled += int((treated.good & np.isnan(target)).sum())
+        features.append(treated.features[kept])
+        targets.append(target[kept])
+        keys.append(treated.keys.filter(pa.array(kept)))
+    frame = pd.concat(features, ignore_index=True)
+    return Dataset(frame, np.concatenate(targets), pa.concat_tables(keys), digests.hexdigest(), rejected, unlabelled)
+
+
+def _all_there(settings: Settings, spec: ModelSpec, partitions: Sequence[Partition]) -> None:
+    missing = []
+    for partition in partitions:
+        try:
+            partition_files(settings.data, spec.source.path, spec.source.column, partition)
+        except MissingPartition:
+            missing.append(partition.key)
+    if missing:
+        raise MissingPartition(
+            f"{spec.source.path} lacks {len(missing)} of the {len(partitions)} partitions that {spec.model} needs, the "
+            f"first {missing[0]}, the last {missing[-1]}: deliver them, or take another partition or a shorter window."
+        )
+
+
+def _source_columns(spec: ModelSpec) -> list[str]:
+    return list(dict.fromkeys([*spec.key, *spec.features]))
+
+
+def _label_columns(spec: ModelSpec) -> list[str]:
+    known_at = [spec.label.known_at] if spec.label.known_at else []
+    return list(dict.fromkeys([*spec.key, *spec.label.columns, *known_at]))
+
+
+def _read_all(
+    settings: Settings, path: str, spec: ModelSpec, partition: Partition, columns: list[str]
+) -> tuple[pa.Table, str]:
+    files = partition_files(settings.data, path, spec.source.column, partition)
+    tables = [read(file.path, None, columns) for file in files]
+    return pa.concat_tables(tables, promote_options="permissive"), input_digest(files)
+
+
+def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:
+    import pandas as pd
+
+    frame: pd.DataFrame = labels.to_pandas()
+    if spec.label.known_at:
+        known_at = pd.to_datetime(frame[spec.label.known_at], utc=True)
+        frame = frame[known_at <= pd.Timestamp(as_of)]
+    if frame.duplicated(list(spec.key)).any():
+        raise Rejected(f"{spec.label.path} has two labels for one key: deliver one label for each row.")
+    return frame[[*spec.key, *spec.label.columns]]
+
+
+def _target(
+    keys: pd.DataFrame,
+    features: pd.DataFrame,
+    labels: pd.DataFrame,
+    spec: ModelSpec,
+    label: Callable[[pd.DataFrame], pd.Series[Any]],
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    outside = features[[name for name in features.columns if name not in labels.columns]]
+    joined = keys.merge(labels, on=list(spec.key), how="left").join(outside)
+    target = np.asarray(label(joined), dtype=np.float64)
+    if target.shape != (len(keys),):
+        raise Misconfigured(f"label() of {spec.model} must return one value for each row of the frame it is given.")
+    return target

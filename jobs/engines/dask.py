@@ -1,0 +1,56 @@
+"""The engine on Dask: worker processes of this machine, or a scheduler that is named by its address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from jobs.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class DaskEngine:
+    """An `Engine` on a Dask cluster: the one at `scheduler`, or `workers` processes that live while it is used."""
+
+    name = "dask"
+
+    def __init__(self, workers: int, scheduler: str | None = None) -> None:
+        self._workers = workers
+        self._scheduler = scheduler
+        self._cluster: Any = None
+        self._client: Any = None
+
+    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+        """See `Engine.map`."""
+        from distributed import as_completed
+
+        futures = self._client.map(function, tasks, pure=False, retries=1)
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            self._client.cancel(futures)
+
+    def __enter__(self) -> Self:
+        from distributed import Client, LocalCluster
+
+        if self._scheduler is None:
+            self._cluster = LocalCluster(
+                n_workers=self._workers, threads_per_worker=1, processes=True, dashboard_address=None
+            )
+        try:
+            self._client = Client(self._cluster or self._scheduler, timeout=10, set_as_default=False)
+        except OSError as error:
+            raise Unavailable(
+                f"No Dask scheduler answers at {self._scheduler}: start it, or unset LAMPLIGHTER_DASK_SCHEDULER."
+            ) from error
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()

@@ -1,0 +1,83 @@
+"""The engine on Spark: this machine's cores, or a master that is named by its address. Needs Java 17 or 21."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from jobs.errors import LamplighterError, Misconfigured, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class SparkEngine:
+    """An `Engine` on Spark: the master at `master`, or `workers` cores of this machine."""
+
+    name = "spark"
+
+    def __init__(self, workers: int, master: str | None = None) -> None:
+        self._master = master or f"local[{workers}]"
+        self._session: Any = None
+
+    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+        """See `Engine.map`. The results come together, when all is done."""
+        context = self._session.sparkContext
+        results = context.parallelize(tasks, max(1, len(tasks))).map(lambda task: _caught(function, task)).collect()
+        for result in results:
+            if isinstance(result, LamplighterError):
+                raise result
+            yield result
+
+    def __enter__(self) -> Self:
+        if find_java() is None:
+            raise Misconfigured(
+                "The Spark engine needs Java 17 or 21, and there is none (no JAVA_HOME, no java on the path): install "
+                "Debian's openjdk-17-jre-headless, or choose the engine local or dask."
+            )
+        for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
+            os.environ.setdefault(variable, sys.executable)
+        from pyspark.sql import SparkSession
+
+        builder = SparkSession.builder.master(self._master).appName("lamplighter")
+        for key, value in _CONFIGURATION.items():
+            builder = builder.config(key, value)
+        try:
+            self._session = builder.getOrCreate()
+        except Exception as error:
+            raise Unavailable(f"Spark does not start on {self._master}: {str(error).splitlines()[0][:200]}") from error
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._session.stop()
+
+
+_CONFIGURATION = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.task.maxFailures": "2",
+}
+
+
+def find_java() -> str | None:
+    """The java program that Spark would start, or None."""
+    home = os.environ.get("JAVA_HOME")
+    if home and (Path(home) / "bin" / "java").is_file():
+        return str(Path(home) / "bin" / "java")
+    return shutil.which("java")
+
+
+def _caught(function: Callable[[T], R], task: T) -> R | LamplighterError:
+    """Bring our own errors back as values: Spark would retry them, and bury them in a Java stack trace."""
+    try:
+        return function(task)
+    except LamplighterError as error:
+        return error

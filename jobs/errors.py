@@ -1,0 +1,27 @@
+"""The jobs' own errors, below the three groups of `model_registry.errors`."""
+
+from __future__ import annotations
+
+from model_registry.errors import LamplighterError, Misconfigured, Rejected, Unavailable
+
+__all__ = [
+    "InvalidSpec",
+    "LamplighterError",
+    "Misconfigured",
+    "MissingPartition",
+    "Rejected",
+    "Superseded",
+    "Unavailable",
+]
+
+
+class InvalidSpec(Misconfigured):
+    """A model's folder cannot be used; the text lists every fault with file, line, key, value and what is allowed."""
+
+
+class MissingPartition(Unavailable):
+    """The source has no files for a partition yet."""
+
+
+class Superseded(Rejected):
+    """Another attempt published the partition after this one began."""

@@ -1,0 +1,87 @@
+"""Partitions: a key, and the half-open interval of time in UTC that it stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from jobs.errors import Misconfigured
+
+
+class Every(StrEnum):
+    """How long a partition is, on the clock of its time zone."""
+
+    hour = "hour"
+    day = "day"
+
+
+KEY_FORMAT = {Every.hour: "%Y-%m-%dT%H", Every.day: "%Y-%m-%d"}
+EXAMPLE = {Every.hour: "2013-03-01T14", Every.day: "2013-03-01"}
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The partition `key`, from `start` (included) to `end` (not included), both UTC."""
+
+    key: str
+    start: datetime
+    end: datetime
+
+    def __str__(self) -> str:
+        return self.key
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The partitions of a source: one `every` day or hour in `timezone`."""
+
+    every: Every
+    timezone: str = "UTC"
+
+    def parse(self, key: str) -> Partition:
+        """The partition that a key names. Raises Misconfigured for a key of another form."""
+        layout = KEY_FORMAT[self.every]
+        try:
+            local = datetime.strptime(key, layout)  # noqa: DTZ007 - the zone follows
+        except ValueError:
+            local = None
+        if local is None or local.strftime(layout) != key:
+            raise Misconfigured(
+                f"{key[:60]!r} is no partition key: write one like {EXAMPLE[self.every]}, for one {self.every}."
+            )
+        return self._from_local(local)
+
+    def ending_at_or_before(self, instant: datetime) -> Partition:
+        """The newest partition that is over at `instant`."""
+        local = instant.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None)
+        whole = {"minute": 0, "second": 0, "microsecond": 0} | ({"hour": 0} if self.every is Every.day else {})
+        found = self._from_local(local.replace(**whole))  # type: ignore[arg-type]
+        while found.end > instant:
+            found = self.before(found)
+        return found
+
+    def before(self, partition: Partition) -> Partition:
+        """The partition just before."""
+        local = partition.start.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None)
+        return self._from_local(local - self._step)
+
+    def back_from(self, newest: Partition, length: timedelta) -> tuple[Partition, ...]:
+        """The partitions that lie within `length` before the end of `newest`, oldest first."""
+        found: list[Partition] = []
+        at = newest
+        while at.start >= newest.end - length:
+            found.append(at)
+            at = self.before(at)
+        return tuple(reversed(found))
+
+    @property
+    def _step(self) -> timedelta:
+        return timedelta(days=1) if self.every is Every.day else timedelta(hours=1)
+
+    def _from_local(self, local: datetime) -> Partition:
+        zone = ZoneInfo(self.timezone)
+        start = local.replace(tzinfo=zone).astimezone(UTC)
+        end = (local + self._step).replace(tzinfo=zone).astimezone(UTC)
+        return Partition(local.strftime(KEY_FORMAT[self.every]), start, end)

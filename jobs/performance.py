@@ -1,0 +1,51 @@
+"""How good published scores were, once the labels came in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+
+from jobs.dataset import load_dataset
+from jobs.errors import Misconfigured
+from jobs.metrics import measure
+from jobs.spec_file import load_pipeline_module
+from jobs.table import PARTITION, open_table, predictions_path
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from jobs.partition import Partition
+    from jobs.settings import Settings
+    from jobs.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Performance:
+    """The metrics of a published partition over the rows whose labels are known."""
+
+    partition: str
+    rows: int
+    metrics: dict[str, float]
+
+
+def performance(settings: Settings, spec: ModelSpec, partition: Partition, as_of: datetime) -> Performance:
+    """Join the published scores of a partition with the labels known at `as_of`, and measure them.
+
+    Raises Misconfigured when the partition is not published, MissingPartition when it has no labels yet.
+    """
+    table = open_table(predictions_path(settings, spec))
+    if table is None:
+        raise Misconfigured(f"{spec.model} has no published predictions yet.")
+    dataset = table.to_pyarrow_dataset(partitions=[(PARTITION, "=", partition.key)])
+    scores = dataset.to_table(columns=[*spec.key, "score"], filter=pc.field(PARTITION) == partition.key)
+    label = load_pipeline_module(settings.models, spec.model).label
+    labelled = load_dataset(settings, spec, label, [partition], as_of)
+    frame = labelled.keys.to_pandas().assign(target=labelled.target)
+    joined = frame.merge(scores.to_pandas(), on=list(spec.key), how="inner", validate="one_to_one")
+    if joined.empty:
+        return Performance(partition.key, 0, {})
+    target, score = (np.asarray(joined[name], dtype=np.float64) for name in ("target", "score"))
+    return Performance(partition.key, len(joined), measure(spec.task, target, score))

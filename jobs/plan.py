@@ -1,0 +1,117 @@
+"""The job `plan`: which version scores the partition, and in which fragments, from metadata alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobs.source import SourceFile, input_digest, partition_files
+from jobs.spec_file import code_digest
+from jobs.table import app_id, open_table, predictions_path, published, rejected_path
+from model_registry.promotion import resolve
+from model_registry.store import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deltalake import DeltaTable
+
+    from jobs.context import JobContext
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A unit of scoring work: some row groups of a file."""
+
+    number: int
+    file: str
+    row_groups: tuple[int, ...]
+    rows: int
+
+
+@dataclass(frozen=True)
+class Fence:
+    """The state of a table when an attempt began: a publication since then supersedes the attempt."""
+
+    table_version: int | None
+    transaction: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the later jobs of the run need to know; `published` when there is nothing left to do."""
+
+    model: str
+    partition: str
+    version: Version
+    fragments: tuple[Fragment, ...]
+    rows: int
+    input_digest: str
+    code: str
+    predictions: Fence
+    rejected: Fence
+    published: bool
+
+    def sentence(self) -> str:
+        """The plan for a person."""
+        what = f"{self.model} {self.partition}: {self.rows:,} rows in {len(self.fragments)} fragments"
+        if self.published:
+            return f"{what} were published by version {self.version.number} from the same input: nothing to do."
+        return f"{what} are to be scored by version {self.version.number}."
+
+
+def plan(job: JobContext, selector: str = "as-of") -> Plan:
+    """Resolve the version once, list the fragments, and note the state of the tables that this attempt began with.
+
+    Raises MissingPartition, UnknownVersion and Misconfigured.
+    """
+    spec, partition = job.spec, job.partition
+    version = resolve(job.registry(), spec.model, selector, partition.start)
+    files = partition_files(job.settings.data, spec.source.path, spec.source.column, partition)
+    fragments = plan_fragments(files, spec.engine.rows_per_fragment)
+    digest, code = input_digest(files), code_digest(job.settings.models, spec.model)
+    there = published(predictions_path(job.settings, spec)).get(partition.key)
+    same = there is not None and (there.digest, there.version, there.input_digest, there.code) == (
+        version.digest,
+        version.number,
+        digest,
+        code,
+    )
+    result = Plan(
+        model=spec.model,
+        partition=partition.key,
+        version=version,
+        fragments=fragments,
+        rows=sum(f.rows for f in fragments),
+        input_digest=digest,
+        code=code,
+        predictions=_fence(open_table(predictions_path(job.settings, spec)), app_id(partition)),
+        rejected=_fence(open_table(rejected_path(job.settings, spec)), app_id(partition)),
+        published=same,
+    )
+    job.keep("plan", result)
+    return result
+
+
+def plan_fragments(files: Sequence[SourceFile], rows_per_fragment: int) -> tuple[Fragment, ...]:
+    """Neighbouring row groups of each file, put together up to about `rows_per_fragment` rows, without empty ones."""
+    fragments: list[Fragment] = []
+    for file in files:
+        groups: list[int] = []
+        rows = 0
+        for number, size in enumerate(file.row_groups):
+            if groups and rows + size > rows_per_fragment:
+                fragments.append(Fragment(len(fragments), file.path, tuple(groups), rows))
+                groups, rows = [], 0
+            if size:
+                groups.append(number)
+                rows += size
+        if groups:
+            fragments.append(Fragment(len(fragments), file.path, tuple(groups), rows))
+    return tuple(fragments)
+
+
+def _fence(table: DeltaTable | None, app: str) -> Fence:
+    if table is None:
+        return Fence(None, 0)
+    return Fence(table.version(), table.transaction_version(app) or 0)

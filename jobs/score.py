@@ -1,0 +1,124 @@
+"""The job `score`: an engine maps `score_fragment` over the plan."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from jobs.engines.choose import choose_engine
+from jobs.errors import Rejected, Unavailable
+from jobs.input_gate import InputGateResult
+from jobs.plan import Plan
+from jobs.predictor import load_predictor
+from jobs.score_fragment import FragmentResult, FragmentTask, score_fragment, total_reasons
+from jobs.table import predictions_path, rejected_path
+from model_registry.artifacts import verified
+
+if TYPE_CHECKING:
+    from jobs.context import JobContext
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What became of a partition's rows, and in which files they lie until they are published."""
+
+    model: str
+    partition: str
+    version: int
+    engine: str
+    rows_in: int
+    rows_scored: int
+    rows_rejected: int
+    reasons: dict[str, int]
+    fragments: tuple[FragmentResult, ...]
+    attempt: str
+    unchanged: bool = False
+
+    def sentence(self) -> str:
+        """The result for a person."""
+        if self.unchanged:
+            return f"{self.model} {self.partition} is published already: nothing was scored."
+        why = f" ({', '.join(f'{reason} {n}' for reason, n in self.reasons.items())})" if self.reasons else ""
+        return (
+            f"{self.model} {self.partition}: {self.rows_scored:,} rows scored by version {self.version} on "
+            f"{self.engine}, {self.rows_rejected:,} rejected{why}."
+        )
+
+
+def score(job: JobContext, engine: str | None = None) -> ScoreResult:
+    """Score every fragment of this run's plan; `engine` is the choice of the spec unless given.
+
+    Raises Rejected when the input gate of this run is closed or the input changed since it was judged, Tampered when
+    the version's files are not those that were registered, Unavailable when there is no such engine or no disk left.
+    """
+    plan = job.recall("plan", Plan)
+    if plan.published:
+        result = ScoreResult(
+            plan.model, plan.partition, plan.version.number, "none", 0, 0, 0, {}, (), "", unchanged=True
+        )
+        job.keep("score", result)
+        return result
+    _gate_is_open(job, plan)
+    files = verified(job.registry().store, plan.version, job.settings.cache)
+    load_predictor(str(files)).check_features(job.spec)
+    chosen = choose_engine(engine or job.spec.engine.name, plan.rows, job.spec.engine.workers, job.settings)
+    attempt = uuid4().hex[:12]  # a new one each time: the files of another attempt may be what readers see
+    tasks = _tasks(job, plan, str(files), attempt)
+    try:
+        with chosen as running:
+            results = sorted(running.map(score_fragment, tasks), key=lambda result: result.fragment)
+    except OSError as error:
+        raise _disk(job, error) from error
+    result = ScoreResult(
+        model=plan.model,
+        partition=plan.partition,
+        version=plan.version.number,
+        engine=chosen.name,
+        rows_in=sum(r.rows_in for r in results),
+        rows_scored=sum(r.rows_scored for r in results),
+        rows_rejected=sum(r.rows_rejected for r in results),
+        reasons=total_reasons([r.reasons for r in results]),
+        fragments=tuple(results),
+        attempt=attempt,
+    )
+    job.keep("score", result)
+    return result
+
+
+def _tasks(job: JobContext, plan: Plan, files: str, attempt: str) -> list[FragmentTask]:
+    return [
+        FragmentTask(
+            fragment=fragment,
+            spec=job.spec,
+            partition=plan.partition,
+            version=plan.version.number,
+            version_files=files,
+            predictions_folder=str(predictions_path(job.settings, job.spec)),
+            rejected_folder=str(rejected_path(job.settings, job.spec)),
+            attempt=attempt,
+        )
+        for fragment in plan.fragments
+    ]
+
+
+def _gate_is_open(job: JobContext, plan: Plan) -> None:
+    judged = job.recall("input-gate", InputGateResult)
+    if not judged.report.passed:
+        raise Rejected(judged.report.verdict(), judged.report)
+    if judged.input_digest != plan.input_digest:
+        raise Rejected(
+            f"The input of {plan.model} {plan.partition} that was planned is not the input that passed the gate: it "
+            f"changed in between. Run plan and input-gate again."
+        )
+
+
+def _disk(job: JobContext, error: OSError) -> Exception:
+    if error.errno != errno.ENOSPC:
+        return error
+    free = shutil.disk_usage(job.settings.home).free // 1_000_000
+    return Unavailable(
+        f"The disk under {job.settings.tables.name} is full ({free} MB left): free some space; nothing was published."
+    )

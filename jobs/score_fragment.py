@@ -1,0 +1,125 @@
+"""The one function that engines map over fragments: read, treat, predict, and leave files that no reader sees yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.plan import Fragment
+from jobs.predictor import load_predictor
+from jobs.source import read, treat
+from jobs.spec import ModelSpec
+from jobs.table import predictions_schema, rejected_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class FragmentTask:
+    """All that a worker needs for one fragment; small, and picklable for any engine."""
+
+    fragment: Fragment
+    spec: ModelSpec
+    partition: str
+    version: int
+    version_files: str
+    predictions_folder: str
+    rejected_folder: str
+    attempt: str
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A Parquet file in a table's folder, by its path relative to the table."""
+
+    path: str
+    size: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class FragmentResult:
+    """What became of a fragment's rows. Score statistics are over the finite scores."""
+
+    fragment: int
+    rows_in: int
+    rows_scored: int
+    rows_rejected: int
+    reasons: dict[str, int]
+    not_finite: int
+    score_min: float | None
+    score_max: float | None
+    score_sum: float
+    predictions: WrittenFile | None
+    rejected: WrittenFile | None
+
+
+def score_fragment(task: FragmentTask) -> FragmentResult:
+    """Score the rows of one fragment: every row is scored, or rejected with a reason.
+
+    Raises Rejected when the file is not what the spec says, and whatever the pipeline raises.
+    """
+    spec, fragment = task.spec, task.fragment
+    columns = list(dict.fromkeys([*spec.key, *spec.features]))
+    table = read(fragment.file, fragment.row_groups, columns)
+    treated = treat(table, spec, f"{Path(fragment.file).parent.name}/{Path(fragment.file).name}")
+    good = treated.good
+    score = load_predictor(task.version_files).score(treated.features[good])
+    keys = _plain(treated.keys)
+    predictions = _predictions(keys.filter(pa.array(good)), score, task.version)
+    rejected = _rejected(keys.filter(pa.array(~good)), treated.reason[~good])
+    finite = score[np.isfinite(score)]
+    return FragmentResult(
+        fragment=fragment.number,
+        rows_in=table.num_rows,
+        rows_scored=predictions.num_rows,
+        rows_rejected=rejected.num_rows,
+        reasons=dict(Counter(treated.reason[~good].tolist())),
+        not_finite=len(score) - len(finite),
+        score_min=float(finite.min()) if len(finite) else None,
+        score_max=float(finite.max()) if len(finite) else None,
+        score_sum=float(finite.sum()),
+        predictions=_leave(predictions, task.predictions_folder, task),
+        rejected=_leave(rejected, task.rejected_folder, task),
+    )
+
+
+def _plain(keys: pa.Table) -> pa.Table:
+    """Key columns without dictionaries, so that every file of the table has one schema."""
+    fields = [f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in keys.schema]
+    return keys.cast(pa.schema([pa.field(f.name, f.type) for f in fields]))
+
+
+def _predictions(keys: pa.Table, score: np.ndarray[Any, Any], version: int) -> pa.Table:
+    arrays = [*keys.columns, pa.array(score), pa.array(np.full(len(score), version, dtype=np.int32))]
+    return pa.table(arrays, schema=predictions_schema(keys.schema))
+
+
+def _rejected(keys: pa.Table, reason: np.ndarray[Any, Any]) -> pa.Table:
+    return pa.table([*keys.columns, pa.array(reason.tolist(), pa.string())], schema=rejected_schema(keys.schema))
+
+
+def _leave(table: pa.Table, folder: str, task: FragmentTask) -> WrittenFile | None:
+    """Write a file into the table's folder; it is part of the table once a commit names it."""
+    if not table.num_rows:
+        return None
+    name = f"partition={task.partition}/{task.attempt}-{task.fragment.number:05d}.parquet"
+    path = Path(folder) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True, coerce_timestamps="us")
+    return WrittenFile(name, path.stat().st_size, table.num_rows)
+
+
+def total_reasons(reasons: list[Mapping[str, int]]) -> dict[str, int]:
+    """The counts of all fragments together, the most frequent reason first."""
+    total: Counter[str] = Counter()
+    for counts in reasons:
+        total.update(counts)
+    return dict(total.most_common())

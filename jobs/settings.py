@@ -1,0 +1,59 @@
+"""Where things are: read once from the environment, handed on as a value.
+
+Every variable is documented in docs/configuration.md (a test keeps that true).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Paths, addresses and the two databases. `home` holds all that the embedded stack keeps."""
+
+    home: Path
+    models: Path
+    data: Path
+    tables: Path
+    work: Path
+    cache: Path
+    ledger_url: str
+    tracking_uri: str
+    artifact_root: str | None
+    dask_scheduler: str | None
+    spark_master: str | None
+    actor: str
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """The settings that the variables `LAMPLIGHTER_*` and `MLFLOW_TRACKING_URI` give; all have defaults."""
+        env = os.environ if env is None else env
+        home = Path(env.get("LAMPLIGHTER_HOME") or PROJECT / ".lamplighter").resolve()
+
+        def folder(name: str, default: Path) -> Path:
+            return Path(env.get(f"LAMPLIGHTER_{name}") or default).resolve()
+
+        tracking_uri = env.get("MLFLOW_TRACKING_URI")
+        return cls(
+            home=home,
+            models=folder("MODELS", PROJECT / "models"),
+            data=folder("DATA", home / "data"),
+            tables=folder("TABLES", home / "tables"),
+            work=folder("WORK", home / "work"),
+            cache=folder("CACHE", home / "cache"),
+            ledger_url=env.get("LAMPLIGHTER_LEDGER_URL") or f"sqlite:///{home / 'ledger.db'}",
+            tracking_uri=tracking_uri or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+            artifact_root=None if tracking_uri else (home / "mlflow" / "artifacts").as_uri(),
+            dask_scheduler=env.get("LAMPLIGHTER_DASK_SCHEDULER") or None,
+            spark_master=env.get("LAMPLIGHTER_SPARK_MASTER") or None,
+            actor=env.get("LAMPLIGHTER_ACTOR") or env.get("USER") or "unknown",
+        )

@@ -1,0 +1,195 @@
+"""The one reading of data: which files a partition has, and how their rows become features.
+
+Training, evaluation and scoring all read through `treat`, so that a null is the same null everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.errors import Misconfigured, MissingPartition, Rejected
+from jobs.spec import FeatureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from jobs.partition import Partition
+    from jobs.spec import Feature, ModelSpec
+
+NULL_KEY = "null_key"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A Parquet file of a partition, with the rows of each of its row groups."""
+
+    path: str
+    size: int
+    row_groups: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Treated:
+    """Rows as a pipeline gets them. `reason` holds, row by row, why a row is rejected, or None."""
+
+    features: pd.DataFrame
+    keys: pa.Table
+    reason: np.ndarray[Any, np.dtype[np.object_]]
+
+    @property
+    def good(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """True for the rows that are not rejected."""
+        return np.equal(self.reason, None)  # type: ignore[no-any-return]
+
+
+def partition_folder(data: Path, path: str, column: str, partition: Partition) -> Path:
+    """The folder of a partition; `path` is taken as is when it is absolute."""
+    return data / path / f"{column}={partition.key}"
+
+
+def partition_files(data: Path, path: str, column: str, partition: Partition) -> list[SourceFile]:
+    """The Parquet files of a partition, in the order of their names, from metadata alone.
+
+    Raises MissingPartition when there are none yet, Rejected when one is not a Parquet file.
+    """
+    folder = partition_folder(data, path, column, partition)
+    paths = sorted(p for p in folder.glob("*.parquet") if not p.name.startswith((".", "_")))
+    if not paths:
+        raise MissingPartition(
+            f"{path} has no files for {partition}: expected Parquet files in {column}={partition.key}. "
+            f"Wait for the feed, or check source.path and LAMPLIGHTER_DATA."
+        )
+    return [_source_file(p) for p in paths]
+
+
+def _source_file(path: Path) -> SourceFile:
+    metadata = _open(path).metadata
+    groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+    return SourceFile(str(path), path.stat().st_size, groups)
+
+
+def _open(path: str | Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | Path, error: Exception) -> Rejected:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return Rejected(
+        f"{Path(path).name} in {Path(path).parent.name} cannot be read as Parquet: {reason}. Deliver it again."
+    )
+
+
+def input_digest(files: Sequence[SourceFile]) -> str:
+    """A sha256 over the names and the whole content of the files, in their order."""
+    total = sha256()
+    for file in files:
+        with Path(file.path).open("rb") as content:
+            total.update(Path(file.path).name.encode() + b"\0")
+            while block := content.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()
+
+
+def read(path: str, row_groups: Sequence[int] | None, columns: Sequence[str]) -> pa.Table:
+    """The columns of some row groups (default: all). Raises Rejected, naming file and column, when one is missing."""
+    file = _open(path)
+    present = set(file.schema_arrow.names)
+    missing = [name for name in columns if name not in present]
+    if missing:
+        raise Rejected(
+            f"{Path(path).name} in {Path(path).parent.name} has no column {' and no column '.join(missing)}: "
+            f"deliver it with the column, or change the spec."
+        )
+    groups = list(range(file.metadata.num_row_groups)) if row_groups is None else list(row_groups)
+    try:
+        return file.read_row_groups(groups, columns=list(columns), use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def treat(table: pa.Table, spec: ModelSpec, where: str) -> Treated:
+    """The rows of a table as features, with the reason why a row is rejected.
+
+    A null, a NaN and a None are all NaN in the features. Raises Rejected when a column has a type that its kind does
+    not allow; `where` names the file in that message.
+    """
+    import pandas as pd
+
+    reason = np.full(table.num_rows, None, dtype=object)
+    for name in spec.key:
+        _mark(reason, pc.is_null(table[name], nan_is_null=True).to_numpy(), NULL_KEY)
+    columns = {}
+    for name, feature in spec.features.items():
+        columns[name] = values = feature_values(table[name], name, feature.kind, where)
+        _apply_rules(reason, name, feature, values)
+    index = pd.RangeIndex(table.num_rows)
+    return Treated(pd.DataFrame(columns, index=index, copy=False), table.select(list(spec.key)), reason)
+
+
+def feature_values(column: pa.ChunkedArray, name: str, kind: FeatureKind, where: str) -> np.ndarray[Any, Any]:
+    """The values of a feature's column, shape (rows,): float64, or object of str; a null of any sort is NaN.
+
+    Raises Rejected, naming file (`where`) and column, when the type is not one that the kind allows.
+    """
+    found = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_null(found):
+        fill = np.nan
+        return np.full(len(column), fill, dtype=object if kind is FeatureKind.category else np.float64)
+    if kind is FeatureKind.category:
+        if not (pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_integer(found)):
+            raise _wrong_type(name, found, "text", where)
+        values = column.cast(pa.string()).to_pandas().to_numpy(dtype=object, copy=True)
+        values[np.equal(values, None)] = np.nan
+        return values  # type: ignore[no-any-return]
+    numeric = pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found)
+    if kind is FeatureKind.flag and not pa.types.is_boolean(found):
+        raise _wrong_type(name, found, "true or false", where)
+    if kind is FeatureKind.number and not numeric:
+        raise _wrong_type(name, found, "a number", where)
+    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)  # type: ignore[no-any-return]
+
+
+def _wrong_type(name: str, found: pa.DataType, wanted: str, where: str) -> Rejected:
+    return Rejected(
+        f"{where}: the column {name} is {found}, and the spec wants {wanted}: deliver it so, or change the spec."
+    )
+
+
+def _apply_rules(reason: np.ndarray[Any, Any], name: str, feature: Feature, values: np.ndarray[Any, Any]) -> None:
+    is_number = values.dtype != object
+    null = np.isnan(values) if is_number else np.not_equal(values, values)
+    if feature.required:
+        _mark(reason, null, f"{name}:null")
+    if is_number:
+        _mark(reason, np.isinf(values), f"{name}:infinite")
+        if feature.at_least is not None:
+            _mark(reason, values < feature.at_least, f"{name}:below_minimum")
+        if feature.at_most is not None:
+            _mark(reason, values > feature.at_most, f"{name}:above_maximum")
+
+
+def _mark(reason: np.ndarray[Any, Any], where: np.ndarray[Any, Any], code: str) -> None:
+    """Give a reason to rows that have none yet: the first rule that a row breaks is the one that is reported."""
+    reason[where.astype(bool) & np.equal(reason, None)] = code
+
+
+def check_columns(spec: ModelSpec) -> None:
+    """Raise Misconfigured when the label's columns would be visible to the pipeline."""
+    leaked = sorted(set(spec.label.columns) & set(spec.features))
+    if leaked:
+        raise Misconfigured(
+            f"The label's column {', '.join(leaked)} is a feature too: the model would know the answer."
+        )

@@ -1,0 +1,296 @@
+"""The spec of a model: everything that `models/<name>/model.yaml` may say. docs/spec.md is generated from here."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from jobs.expectations import Expectation
+from jobs.partition import Calendar, Every
+from model_registry.evidence import Severity
+from model_registry.metric_gate import MetricRule
+from model_registry.store import Stage
+
+NAME = r"^[a-z][a-z0-9_]{0,62}$"
+DURATION = r"^[1-9][0-9]{0,4}[mhd]$"
+CLASSIFICATION_METRICS = ("auc", "average_precision", "log_loss", "brier")
+REGRESSION_METRICS = ("rmse", "mae", "r2")
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str) and re.match(DURATION, value):
+        unit = {"m": "minutes", "h": "hours", "d": "days"}[value[-1]]
+        return timedelta(**{unit: int(value[:-1])})
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("a duration is a whole number with m, h or d behind it, like 7d")
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError, KeyError):
+        raise ValueError("an IANA time zone, like UTC or America/New_York") from None
+    return value
+
+
+def _cron(value: str) -> str:
+    from croniter import croniter
+
+    if len(value.split()) != 5 or not croniter.is_valid(value):
+        raise ValueError("a cron expression of five fields, like '0 0 * * *'")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION)]),
+    PlainSerializer(lambda value: f"{int(value.total_seconds() // 60)}m", return_type=str),
+]
+Zone = Annotated[str, AfterValidator(_zone)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Source(_Part):
+    """Where the rows to score are."""
+
+    path: str = Field(min_length=1)
+    """Folder below the data root (or an absolute one); a partition is a subfolder `<column>=<key>` of it."""
+    column: Name
+    """Name of the partition column, as in the names of the subfolders."""
+    every: Every
+    """Length of a partition."""
+    timezone: Zone = "UTC"
+    """Time zone in which a partition begins."""
+
+    @property
+    def calendar(self) -> Calendar:
+        """The partitions of this source."""
+        return Calendar(self.every, self.timezone)
+
+
+class FeatureKind(StrEnum):
+    """How a feature's column is read."""
+
+    number = "number"
+    category = "category"
+    flag = "flag"
+
+
+class Feature(_Part):
+    """How a feature is read, and which of its values reject a row."""
+
+    kind: FeatureKind
+    """`number` is read as float64, `category` as text, `flag` as 0.0 or 1.0; a null is NaN in all of them."""
+    required: bool = False
+    """Reject a row in which the feature is null."""
+    at_least: float | None = None
+    """Reject a row with a smaller number."""
+    at_most: float | None = None
+    """Reject a row with a larger number."""
+
+
+def _feature(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class Label(_Part):
+    """Where the labels come from, and when."""
+
+    path: str = Field(min_length=1)
+    """Folder with the labels, partitioned like the source."""
+    columns: tuple[str, ...] = Field(min_length=1)
+    """Columns that `label(frame)` needs."""
+    delay: Duration
+    """How long after the end of a partition its labels are mature."""
+    known_at: str | None = None
+    """Column with the instant at which a label became known; later ones are not used."""
+
+
+class Training(_Part):
+    """What a retrain learns from."""
+
+    window: Duration
+    """Length of the data before the newest mature partition, holdout included."""
+    holdout: Duration
+    """Length of the newest part, kept for the evaluation."""
+    seed: int = Field(ge=0, lt=2**32)
+    """Seed of everything random."""
+    minimum_rows: int = Field(ge=1)
+    """Fewer labelled rows than this, in training or holdout, stop the retrain."""
+
+
+class InputCheck(_Part):
+    """One Great Expectations expectation about a batch."""
+
+    expectation: Expectation
+    """Name of the expectation."""
+    arguments: dict[str, Any] = {}
+    """Its arguments, as Great Expectations names them."""
+    severity: Severity = Severity.error
+    """`error` closes the gate, `warning` is reported."""
+
+
+class Bounds(_Part):
+    """A closed interval; an end that is left out is open."""
+
+    at_least: float | None = None
+    """Smallest value allowed."""
+    at_most: float | None = None
+    """Largest value allowed."""
+
+
+class OutputChecks(_Part):
+    """What the scores of a partition must look like, beyond what always holds."""
+
+    score: Bounds
+    """Bounds on every score."""
+    mean_score: Bounds = Bounds()
+    """Bounds on the mean score of the partition."""
+
+
+class MetricGate(_Part):
+    """Bounds on one metric of the candidate on the holdout."""
+
+    metric: Literal["auc", "average_precision", "log_loss", "brier", "rmse", "mae", "r2"]
+    """Name of the metric."""
+    at_least: float | None = None
+    """Smallest value allowed."""
+    at_most: float | None = None
+    """Largest value allowed."""
+    not_worse_by: float | None = None
+    """How much worse than the champion on the same rows is allowed; negative demands an improvement."""
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> MetricGate:
+        if self.at_least is None and self.at_most is None and self.not_worse_by is None:
+            raise ValueError("a metric gate needs at_least, at_most or not_worse_by")
+        return self
+
+    def rule(self) -> MetricRule:
+        """The rule that the registry's metric gate understands."""
+        return MetricRule(self.metric, self.at_least, self.at_most, self.not_worse_by)
+
+
+class PromotionPolicy(_Part):
+    """What becomes of a candidate that passed its metric gate."""
+
+    to: Literal[Stage.production, Stage.staging] = Stage.production
+    """`production` at once, or `staging`, where it waits for `lamplighter promote --to production`."""
+
+
+class Schedule(_Part):
+    """When a DAG runs, and for which partition."""
+
+    cron: Cron
+    """Five fields; each tick must be the start of a partition."""
+    partition: Literal["begins", "ended"]
+    """The partition that begins at the tick, or the one that ended there."""
+
+
+class Schedules(_Part):
+    """The schedules of both DAGs, in the time zone of the source. A DAG without one runs when triggered."""
+
+    score: Schedule | None = None
+    """Schedule of `score_<model>`."""
+    retrain: Schedule | None = None
+    """Schedule of `retrain_<model>`."""
+    start: date = date(2013, 1, 1)
+    """First day that may be scheduled or backfilled."""
+    end: date | None = None
+    """Last day that is scheduled; runs by hand and backfills do not mind."""
+    catch_up: bool = False
+    """Whether the scheduler runs the partitions that were missed while a DAG was paused."""
+
+
+class EngineChoice(_Part):
+    """What maps the work over the fragments."""
+
+    name: Literal["auto", "local", "dask", "spark"] = "auto"
+    """`auto` takes `local` for small partitions, and a configured cluster or Dask for large ones."""
+    workers: int = Field(default=2, ge=1, le=1024)
+    """Workers of an engine that this machine runs itself."""
+    rows_per_fragment: int = Field(default=131_072, ge=1_000)
+    """Row groups are put together up to about this many rows."""
+
+
+class Output(_Part):
+    """Where predictions are published."""
+
+    table: Name
+    """Name of the table of predictions; its rejected rows are in `<table>_rejected`."""
+
+
+class Retries(_Part):
+    """How often Airflow tries a task again when something was unavailable."""
+
+    attempts: int = Field(default=3, ge=0, le=20)
+    """Tries after the first."""
+    delay: Duration = timedelta(minutes=1)
+    """Wait before each."""
+
+
+class ModelSpec(_Part):
+    """Everything that Lamplighter knows about a model."""
+
+    model: Name
+    """Name of the model: the name of its folder."""
+    description: str = Field(min_length=1)
+    """One sentence for the people who will meet it in Airflow and MLflow."""
+    owner: str = Field(min_length=1)
+    """Who answers for it."""
+    tags: tuple[str, ...] = ()
+    """Tags of its DAGs."""
+    task: Literal["classification", "regression"]
+    """`classification` scores the probability of the class 1, `regression` a number."""
+    source: Source
+    key: tuple[str, ...] = Field(min_length=1)
+    """Columns that name a row uniquely within a partition."""
+    features: dict[str, Annotated[Feature, BeforeValidator(_feature, json_schema_input_type=FeatureKind | Feature)]] = (
+        Field(min_length=1)
+    )
+    """Columns that the pipeline gets, in this order: a kind, or a kind with rules."""
+    label: Label
+    training: Training
+    input_checks: tuple[InputCheck, ...] = Field(min_length=1)
+    """Expectations about every batch, beyond those that always hold (rows are there, keys are unique)."""
+    output_checks: OutputChecks
+    metric_gates: tuple[MetricGate, ...] = Field(min_length=1)
+    """Rules for a candidate; all must hold."""
+    promotion: PromotionPolicy = PromotionPolicy()
+    schedules: Schedules = Schedules()
+    engine: EngineChoice = EngineChoice()
+    output: Output
+    reject_budget: float = Field(ge=0, le=1)
+    """Largest share of a partition's rows that may be rejected; over it nothing is published."""
+    retries: Retries = Retries()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that belong to the task."""
+        return CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ModelSpec:
+        faults = [
+            f"metric_gates: {gate.metric} is no metric of {self.task}; allowed are {', '.join(self.metrics)}"
+            for gate in self.metric_gates
+            if gate.metric not in self.metrics
+        ]
+        if self.training.holdout >= self.training.window:
+            faults.append("training.holdout must be shorter than training.window")
+        taken = {"score", "model_version", "partition"} & set(self.key)
+        faults += [f"key: a key column cannot be called {name}, as a column of the output is" for name in sorted(taken)]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self

@@ -1,0 +1,126 @@
+"""The Delta tables of predictions and of rejected rows: where they are, what was published, and by whom.
+
+The table's own history is the lineage: each publication is one commit, and its metadata says what it rests on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobs.partition import Partition
+    from jobs.settings import Settings
+    from jobs.spec import ModelSpec
+
+PARTITION = "partition"
+KEPT_FOREVER = {
+    "delta.logRetentionDuration": "interval 36500 days",
+    "delta.deletedFileRetentionDuration": "interval 36500 days",
+    "delta.enableExpiredLogCleanup": "false",
+}
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One commit that replaced a partition of a table of predictions."""
+
+    model: str
+    partition: str
+    version: int
+    digest: str
+    input_digest: str
+    code: str
+    rows_in: int
+    rows_scored: int
+    rows_rejected: int
+    reasons: dict[str, int]
+    engine: str
+    run: str
+    rejected_table_version: int | None
+    score_mean: float | None = None
+    table_version: int | None = None
+    published_at: datetime | None = None
+
+
+def predictions_path(settings: Settings, spec: ModelSpec) -> Path:
+    """The folder of the table of predictions."""
+    return settings.tables / spec.output.table
+
+
+def rejected_path(settings: Settings, spec: ModelSpec) -> Path:
+    """The folder of the table of rejected rows."""
+    return settings.tables / f"{spec.output.table}_rejected"
+
+
+def predictions_schema(key: pa.Schema) -> pa.Schema:
+    """The columns of a predictions file: the key, `score` and `model_version` (the partition is in the folder)."""
+    return pa.schema([*key, pa.field("score", pa.float64()), pa.field("model_version", pa.int32())])
+
+
+def rejected_schema(key: pa.Schema) -> pa.Schema:
+    """The columns of a file of rejected rows: the key (which may be null) and `reason`."""
+    return pa.schema([*key, pa.field("reason", pa.string())])
+
+
+def open_table(path: Path, version: int | None = None) -> DeltaTable | None:
+    """The table at `path`, or None when nothing was ever published there."""
+    try:
+        return DeltaTable(path, version=version)
+    except TableNotFoundError:
+        return None
+
+
+def ensure_table(path: Path, columns: pa.Schema) -> DeltaTable:
+    """The table at `path`, created empty when there is none; its history and its old files are kept for good."""
+    found = open_table(path)
+    if found is not None:
+        return found
+    path.mkdir(parents=True, exist_ok=True)
+    schema = pa.schema([*columns, pa.field(PARTITION, pa.string())])
+    return DeltaTable.create(path, schema, mode="ignore", partition_by=[PARTITION], configuration=dict(KEPT_FOREVER))
+
+
+def app_id(partition: Partition) -> str:
+    """The name under which publications of a partition are numbered in the table's transactions."""
+    return f"score:{partition}"
+
+
+def publications(path: Path) -> list[Publication]:
+    """All publications in the table's history, oldest first."""
+    table = open_table(path)
+    if table is None:
+        return []
+    found = [_publication(commit) for commit in table.history()]
+    return [p for p in reversed(found) if p is not None]
+
+
+def published(path: Path) -> dict[str, Publication]:
+    """The publication that a reader sees, for each partition."""
+    return {p.partition: p for p in publications(path)}
+
+
+def metadata(publication: Publication) -> dict[str, str]:
+    """The publication as the metadata of its commit."""
+    from model_registry.codec import to_json
+
+    return {"lamplighter": to_json(publication)}
+
+
+def _publication(commit: dict[str, Any]) -> Publication | None:
+    from dataclasses import replace
+
+    from model_registry.codec import from_json
+
+    text = commit.get("lamplighter")
+    if text is None:
+        return None
+    at = datetime.fromtimestamp(commit["timestamp"] / 1000, tz=UTC)
+    return replace(from_json(Publication, text), table_version=commit["version"], published_at=at)

@@ -1,0 +1,73 @@
+"""How commands speak: sentences for people on standard output, log lines on standard error, JSON in a file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from jobs.errors import LamplighterError, Misconfigured, Rejected
+from model_registry.codec import to_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+log = logging.getLogger("lamplighter")
+STATUS = {1: "unavailable", 3: "rejected", 4: "misconfigured"}
+
+
+def set_up_logging() -> None:
+    """Log lines start with their level, so that whoever reads them line by line can keep it."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+    for noisy in ("alembic", "distributed", "great_expectations", "httpx", "mlflow", "py4j"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+def run_and_exit(job: str, work: Callable[[], object], result_file: Path | None, about: Mapping[str, object]) -> None:
+    """Do the work of a job; tell people, write the result for machines, and exit with the code of what happened."""
+    try:
+        result = work()
+    except LamplighterError as error:
+        _write(result_file, {"job": job, **about, "status": STATUS[error.exit_code], **_of_error(error)})
+        fail(error)
+    message = sentence(result)
+    _write(result_file, {"job": job, **about, "status": "done", "message": message, "result": to_plain(result)})
+    typer.echo(message)
+
+
+def sentence(result: object) -> str:
+    """What a result has to say for itself."""
+    for name in ("sentence", "verdict"):
+        said = getattr(result, name, None)
+        if callable(said):
+            return str(said())
+        if isinstance(said, str):
+            return said
+    report = getattr(result, "report", None)
+    return report.verdict() if report is not None else "Published already: nothing to judge."
+
+
+def fail(error: LamplighterError) -> NoReturn:
+    """Say what is wrong, and exit with the code of its group."""
+    log.error("%s", error)
+    raise typer.Exit(error.exit_code)
+
+
+def _of_error(error: LamplighterError) -> dict[str, Any]:
+    report = error.report if isinstance(error, Rejected) else None
+    return {"message": str(error), "result": {"report": to_plain(report)} if report is not None else None}
+
+
+def _write(path: Path | None, content: dict[str, Any]) -> None:
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        fail(Misconfigured(f"The result cannot be written to {path}: {error.strerror}."))

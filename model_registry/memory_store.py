@@ -1,0 +1,65 @@
+"""The registry in memory: the twin of the real one, for tests and for trying things."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from model_registry.errors import UnknownVersion
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from model_registry.evidence import GateReport
+    from model_registry.store import NewVersion, Stage, Version
+
+
+class MemoryStore:
+    """A `RegistryStore` that forgets everything when the process ends. `artifact_uri` must be a local folder."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, list[Version]] = {}
+        self._aliases: dict[tuple[str, Stage], int] = {}
+        self._evidence: dict[tuple[str, int], GateReport] = {}
+
+    def register(self, new: NewVersion) -> Version:
+        """See `RegistryStore.register`."""
+        known = self._versions.setdefault(new.model, [])
+        for version in known:
+            if (version.digest, version.partition) == (new.digest, new.partition):
+                return version
+        known.append(new.numbered(len(known) + 1))
+        return known[-1]
+
+    def version(self, model: str, number: int) -> Version:
+        """See `RegistryStore.version`."""
+        for version in self.versions(model):
+            if version.number == number:
+                return version
+        raise UnknownVersion(f"{model} has no version {number}; registered are {len(self.versions(model))} versions.")
+
+    def versions(self, model: str) -> list[Version]:
+        """See `RegistryStore.versions`."""
+        return list(self._versions.get(model, []))
+
+    def alias(self, model: str, stage: Stage) -> int | None:
+        """See `RegistryStore.alias`."""
+        return self._aliases.get((model, stage))
+
+    def set_alias(self, model: str, stage: Stage, number: int) -> None:
+        """See `RegistryStore.set_alias`."""
+        self._aliases[model, stage] = self.version(model, number).number
+
+    def attach(self, version: Version, report: GateReport, page: str | None = None) -> None:  # noqa: ARG002 - only for people
+        """See `RegistryStore.attach`."""
+        self._evidence[version.model, version.number] = report
+
+    def evidence(self, version: Version) -> GateReport | None:
+        """See `RegistryStore.evidence`."""
+        return self._evidence.get((version.model, version.number))
+
+    def fetch(self, version: Version, folder: Path) -> Path:
+        """See `RegistryStore.fetch`."""
+        target = folder / f"{version.model}-{version.number}"
+        shutil.copytree(version.artifact_uri, target, symlinks=True, dirs_exist_ok=True)
+        return target

@@ -1,0 +1,184 @@
+"""The registry in MLflow, through its client. Stages are aliases; the legacy stage field is kept in step."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from model_registry.codec import digest, from_json, to_json
+from model_registry.errors import Misconfigured, Unavailable, UnknownVersion
+from model_registry.evidence import GateReport
+from model_registry.store import NewVersion, Stage, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TAG = "lamplighter."
+LEGACY = {Stage.staging: "Staging", Stage.production: "Production", Stage.archived: "Archived"}
+
+
+class MlflowStore:
+    """A `RegistryStore` on an MLflow tracking and registry server (or its database), named by its URI."""
+
+    def __init__(self, uri: str) -> None:
+        from mlflow import MlflowClient
+
+        self._uri = uri
+        with self._answering():
+            self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def register(self, new: NewVersion) -> Version:
+        """See `RegistryStore.register`."""
+        for version in self.versions(new.model):
+            if (version.digest, version.partition) == (new.digest, new.partition):
+                return version
+        tags = {
+            "digest": new.digest,
+            "signature": new.signature,
+            "partition": new.partition,
+            "trained_from": new.trained_from.isoformat(),
+            "trained_until": new.trained_until.isoformat(),
+        }
+        with self._answering():
+            self._ensure_model(new.model)
+            found = self._client.create_model_version(
+                new.model,
+                source=new.artifact_uri,
+                run_id=new.mlflow_run_id,
+                tags={TAG + key: value for key, value in tags.items()},
+                description=f"Retrained for partition {new.partition}.",
+            )
+        return new.numbered(int(found.version))
+
+    def version(self, model: str, number: int) -> Version:
+        """See `RegistryStore.version`."""
+        with self._answering(f"{model} has no version {number} in MLflow"):
+            return _version(self._client.get_model_version(model, str(number)))
+
+    def versions(self, model: str) -> list[Version]:
+        """See `RegistryStore.versions`. Versions that were registered by other means are left out."""
+        with self._answering():
+            found = self._client.search_model_versions(f"name='{model}'", max_results=10_000)
+        ours = [_version(v) for v in found if TAG + "digest" in v.tags]
+        return sorted(ours, key=lambda version: version.number)
+
+    def alias(self, model: str, stage: Stage) -> int | None:
+        """See `RegistryStore.alias`."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with self._answering():
+                return int(self._client.get_model_version_by_alias(model, stage.value).version)
+        except MlflowException as error:
+            if _absent(error):
+                return None
+            raise
+
+    def set_alias(self, model: str, stage: Stage, number: int) -> None:
+        """See `RegistryStore.set_alias`."""
+        with self._answering(f"{model} has no version {number} in MLflow"):
+            self._client.set_registered_model_alias(model, stage.value, str(number))
+        with self._answering(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # deprecated by MLflow: kept in step while it exists
+            self._client.transition_model_version_stage(
+                model, str(number), LEGACY[stage], archive_existing_versions=stage is Stage.production
+            )
+
+    def attach(self, version: Version, report: GateReport, page: str | None = None) -> None:
+        """See `RegistryStore.attach`."""
+        with self._answering():
+            self._client.log_text(version.mlflow_run_id, to_json(report), _evidence_path(version))
+            if page is not None:
+                self._client.log_text(version.mlflow_run_id, page, _evidence_path(version).replace(".json", ".html"))
+            tags = {"evidence": digest(report), "verdict": report.verdict()[:500]}
+            for key, value in tags.items():
+                self._client.set_model_version_tag(version.model, str(version.number), TAG + key, value)
+
+    def evidence(self, version: Version) -> GateReport | None:
+        """See `RegistryStore.evidence`. Raises Misconfigured when the report is not the one that was attached."""
+        import mlflow.artifacts
+
+        with self._answering(f"{version} is not in MLflow"):
+            tags = self._client.get_model_version(version.model, str(version.number)).tags
+        pinned = tags.get(TAG + "evidence")
+        if pinned is None:
+            return None
+        with self._answering():
+            run = self._client.get_run(version.mlflow_run_id)
+            text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{_evidence_path(version)}")
+        report = from_json(GateReport, text)
+        if digest(report) != pinned:
+            raise Misconfigured(f"The report kept with {version} was changed after it was attached: judge it again.")
+        return report
+
+    def fetch(self, version: Version, folder: Path) -> Path:
+        """See `RegistryStore.fetch`."""
+        from pathlib import Path
+
+        import mlflow.artifacts
+
+        with self._answering(f"{version} has no files in MLflow"):
+            return Path(
+                mlflow.artifacts.download_artifacts(
+                    artifact_uri=version.artifact_uri, dst_path=str(folder), tracking_uri=self._uri
+                )
+            )
+
+    def _ensure_model(self, model: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    @contextmanager
+    def _answering(self, absent: str | None = None) -> Iterator[None]:
+        """Turn a registry that does not answer into Unavailable, and an absent thing into UnknownVersion."""
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import ConnectionError as NoConnection
+
+        try:
+            yield
+        except MlflowException as error:
+            if absent is not None and _absent(error):
+                raise UnknownVersion(f"{absent}.") from error
+            if error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"} and "API request to" in str(error):
+                raise Unavailable(f"MLflow at {self._uri} does not answer: is it running?") from error
+            raise
+        except NoConnection as error:
+            raise Unavailable(f"MLflow at {self._uri} does not answer: is it running?") from error
+
+
+def _absent(error: Any) -> bool:
+    absent = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # the latter for an alias of a model without any
+    return error.error_code in absent and "not found" in str(error).lower()
+
+
+def _evidence_path(version: Version) -> str:
+    return f"evidence/metric-gate-{version.model}-{version.number}.json"
+
+
+def _version(found: Any) -> Version:
+    tags = found.tags
+    try:
+        return Version(
+            model=found.name,
+            number=int(found.version),
+            digest=tags[TAG + "digest"],
+            signature=tags[TAG + "signature"],
+            partition=tags[TAG + "partition"],
+            trained_from=datetime.fromisoformat(tags[TAG + "trained_from"]),
+            trained_until=datetime.fromisoformat(tags[TAG + "trained_until"]),
+            mlflow_run_id=found.run_id,
+            artifact_uri=found.source,
+        )
+    except KeyError as error:
+        raise Misconfigured(
+            f"{found.name} version {found.version} was not registered by Lamplighter (no tag {error.args[0]}): "
+            f"retrain the model with `lamplighter train`, or point the alias to a version that it registered."
+        ) from error

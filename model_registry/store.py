@@ -1,0 +1,97 @@
+"""The seam between this project and a model registry: what a version is, and the few things a registry must do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from model_registry.evidence import GateReport
+
+
+class Stage(StrEnum):
+    """Where a version stands. Kept as an alias of the same name."""
+
+    staging = "staging"
+    production = "production"
+    archived = "archived"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of a model, pinned by `digest`.
+
+    `signature` is the digest of its features and target, `partition` the one it was retrained for, `trained_until`
+    the end (UTC) of the newest data that it or the choice of it has seen.
+    """
+
+    model: str
+    number: int
+    digest: str
+    signature: str
+    partition: str
+    trained_from: datetime
+    trained_until: datetime
+    mlflow_run_id: str
+    artifact_uri: str
+
+    def __str__(self) -> str:
+        return f"{self.model} version {self.number}"
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """What is registered: the fields of a `Version` that are known before the registry gives it a number."""
+
+    model: str
+    digest: str
+    signature: str
+    partition: str
+    trained_from: datetime
+    trained_until: datetime
+    mlflow_run_id: str
+    artifact_uri: str
+
+    def numbered(self, number: int) -> Version:
+        """The version under the number that the registry gave."""
+        return Version(number=number, **vars(self))
+
+
+class RegistryStore(Protocol):
+    """A registry of versions. The authority on what a version is and where a stage's alias points."""
+
+    def register(self, new: NewVersion) -> Version:
+        """Register a version; the same digest for the same partition gives the version that is there already."""
+        ...
+
+    def version(self, model: str, number: int) -> Version:
+        """The version. Raises UnknownVersion."""
+        ...
+
+    def versions(self, model: str) -> list[Version]:
+        """All versions of a model in ascending order; an unknown model has none."""
+        ...
+
+    def alias(self, model: str, stage: Stage) -> int | None:
+        """The number that the stage's alias points to, or None."""
+        ...
+
+    def set_alias(self, model: str, stage: Stage, number: int) -> None:
+        """Point the stage's alias (and the legacy stage, while there is one) to a version."""
+        ...
+
+    def attach(self, version: Version, report: GateReport, page: str | None = None) -> None:
+        """Keep the report of a metric gate (and its HTML page) with the version; a later report replaces it."""
+        ...
+
+    def evidence(self, version: Version) -> GateReport | None:
+        """The report kept with the version, or None."""
+        ...
+
+    def fetch(self, version: Version, folder: Path) -> Path:
+        """Bring the version's files below `folder` and return where they are. They are not verified yet."""
+        ...

@@ -1,0 +1,167 @@
+"""From a spec to its two DAGs. One place decides what they look like; the files under dags/ only call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, time
+from typing import Any
+
+from airflow.sdk import DAG, Param, chain
+from airflow.sdk.exceptions import AirflowFailException
+
+from jobs.errors import InvalidSpec
+from jobs.partition import EXAMPLE, Every
+from jobs.settings import Settings
+from jobs.spec import ModelSpec, Schedule
+from jobs.spec_file import load_spec, model_names
+from lamplighter_airflow.assets import EmittingJobOperator, champion, predictions
+from lamplighter_airflow.operator import JobOperator
+from lamplighter_airflow.partitions import pattern, timetable
+
+SCORE_DOC = """\
+### {description}
+
+Scores one partition and publishes it in one commit: **plan** (which version, which rows) → **input gate** (is the batch
+fit to be scored?) → **score** → **output gate** (does everything add up?) → **publish**.
+
+* *Nightly*: {schedule}.
+* *By hand*: press Trigger, fill in `partition`. A partition that is published from the same input by the same version is
+  left as it is.
+* *Backfill*: press Trigger, choose Backfill and a range of dates. Each partition is scored by the version that was in
+  production when it began, unless `model` says otherwise.
+
+Owner: {owner}. Spec: `models/{model}/model.yaml`.
+"""
+RETRAIN_DOC = """\
+### {description}
+
+Retrains on the data that is mature at the end of a partition: **input gate** (is the training window fit to be learned
+from?) → **train** → **evaluate** (candidate and champion on the same newest rows) → **judge** (the rules of the spec) →
+**promote** ({to}, effective from the end of the partition).
+
+* *Nightly*: {schedule}.
+* *By hand*: press Trigger, fill in `partition`. The same data gives the same version, and nothing changes.
+
+A candidate that is not good enough is a decision, not a failure: the champion stays. Owner: {owner}. Spec:
+`models/{model}/model.yaml`.
+"""
+
+
+def score_dag(spec: ModelSpec) -> DAG:
+    """`score_<model>`: plan > input gate > score > output gate > publish."""
+    params = {
+        "partition": _partition_param(spec),
+        "model": Param(
+            "as-of",
+            type="string",
+            title="Version",
+            pattern="^(as-of|production|[1-9][0-9]*)$",
+            description="as-of: the version in production when the partition begins. production: the one in production "
+            "now. A number: just that version.",
+        ),
+        "engine": Param(
+            spec.engine.name,
+            type="string",
+            enum=["auto", "local", "dask", "spark"],
+            title="Engine",
+            description="What does the work; auto decides by the number of rows.",
+        ),
+    }
+    with _dag("score", spec, spec.schedules.score, SCORE_DOC, params, max_active_runs=4) as dag:
+        publish = EmittingJobOperator(task_id="publish", job="publish", model=spec.model, asset=predictions(spec.model))
+        chain(
+            _job(spec, "plan", "--version", "{{ params.model }}"),
+            _job(spec, "input-gate"),
+            _job(spec, "score", "--engine", "{{ params.engine }}"),
+            _job(spec, "output-gate"),
+            publish,
+        )
+    return dag
+
+
+def retrain_dag(spec: ModelSpec) -> DAG:
+    """`retrain_<model>`: input gate > train > evaluate > judge > promote."""
+    params = {"partition": _partition_param(spec)}
+    with _dag("retrain", spec, spec.schedules.retrain, RETRAIN_DOC, params, max_active_runs=1) as dag:
+        promote = EmittingJobOperator(task_id="promote", job="promote", model=spec.model, asset=champion(spec.model))
+        chain(
+            _job(spec, "input-gate", "--for", "train"),
+            _job(spec, "train"),
+            _job(spec, "evaluate"),
+            _job(spec, "judge"),
+            promote,
+        )
+    return dag
+
+
+def dags_of_all_models(kind: str, build: Callable[[ModelSpec], DAG]) -> Iterator[DAG]:
+    """One DAG a model. A model with an invalid spec gets one that says so, and the others are not disturbed."""
+    models = Settings.from_environment().models
+    for name in model_names(models):
+        try:
+            yield build(load_spec(models, name))
+        except InvalidSpec as error:
+            yield _invalid(f"{kind}_{name}", str(error))
+
+
+def _dag(
+    kind: str,
+    spec: ModelSpec,
+    schedule: Schedule | None,
+    doc: str,
+    params: dict[str, Param],
+    max_active_runs: int,
+) -> DAG:
+    when = (
+        f"`{schedule.cron}` {spec.source.timezone}, the {spec.source.every} that {schedule.partition}"
+        if schedule
+        else "no schedule"
+    )
+    end = spec.schedules.end
+    return DAG(
+        dag_id=f"{kind}_{spec.model}",
+        description=spec.description,
+        schedule=timetable(spec, schedule),
+        start_date=datetime.combine(spec.schedules.start, time(), tzinfo=UTC),
+        end_date=datetime.combine(end, time(), tzinfo=UTC) if end else None,
+        catchup=spec.schedules.catch_up,
+        max_active_runs=max_active_runs,
+        tags=["lamplighter", kind, *spec.tags],
+        params=params,
+        doc_md=doc.format(**{**vars(spec), "schedule": when, "to": spec.promotion.to.value}),
+        default_args={"owner": spec.owner, "retries": spec.retries.attempts, "retry_delay": spec.retries.delay},
+        render_template_as_native_obj=False,
+    )
+
+
+def _job(spec: ModelSpec, job: str, *arguments: str) -> JobOperator:
+    return JobOperator(task_id=job.replace("-", "_"), job=job, model=spec.model, arguments=arguments)
+
+
+def _partition_param(spec: ModelSpec) -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        title="Partition",
+        pattern=pattern(spec.source.every),
+        description=f"Key of the partition, like {EXAMPLE[spec.source.every]}. Scheduled runs and backfills bring their own.",
+        **({"format": "date"} if spec.source.every is Every.day else {}),
+    )
+
+
+def _invalid(dag_id: str, faults: str) -> DAG:
+    from airflow.sdk import task
+
+    with DAG(dag_id=dag_id, schedule=None, tags=["lamplighter", "invalid-spec"], doc_md=f"```\n{faults}\n```") as dag:
+
+        @task(retries=0)
+        def spec() -> None:
+            raise AirflowFailException(faults)
+
+        spec()
+    return dag
+
+
+def explain(dag: Any) -> str:
+    """The chain of a DAG's tasks in words, for tests and documents."""
+    return " > ".join(task.task_id for task in dag.topological_sort())

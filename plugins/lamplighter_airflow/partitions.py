@@ -1,0 +1,43 @@
+"""Partition keys in Airflow: the timetable that gives them, and the key of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import CronPartitionTimetable
+from airflow.sdk.exceptions import AirflowFailException
+
+from jobs.partition import KEY_FORMAT, Every
+from jobs.spec import ModelSpec, Schedule
+
+
+def timetable(spec: ModelSpec, schedule: Schedule | None) -> Any:
+    """The timetable of a schedule, so that schedule, UI and backfill speak the same keys; None without a schedule."""
+    if schedule is None:
+        return None
+    return CronPartitionTimetable(
+        schedule.cron,
+        timezone=spec.source.timezone,
+        run_offset=0 if schedule.partition == "begins" else -1,
+        key_format=KEY_FORMAT[spec.source.every],
+    )
+
+
+def partition_of_run(key: str | None, param: str | None) -> str:
+    """The partition of a DAG run: its partition key, or the Param of the form.
+
+    Raises AirflowFailException when there is neither, or both and they differ.
+    """
+    if key and param and key != param:
+        raise AirflowFailException(
+            f"This run has the partition key {key} and the parameter partition {param}: trigger it with one of them."
+        )
+    found = key or param
+    if not found:
+        raise AirflowFailException("This run has no partition: trigger it again, and fill in the field 'partition'.")
+    return found
+
+
+def pattern(every: Every) -> str:
+    """A regular expression of the keys, for the form; the job checks again."""
+    return r"^[0-9]{4}-[0-9]{2}-[0-9]{2}" + ("$" if every is Every.day else r"T[0-9]{2}$")
