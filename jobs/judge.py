@@ -26,8 +26,8 @@ def judge(job: JobContext) -> Decision:
     )
     sentences = [decision.verdict(), evaluation.sentence()]
     page = render_page([decision.report], sentences)
-    store = job.registry().store
-    store.attach(decision.candidate, decision.report, page)
+    if decision.champion is None or decision.champion.number != decision.candidate.number:
+        job.registry().store.attach(decision.candidate, decision.report, page)
     job.keep("judge", decision)
     write_page(job.folder / "judge.html", [decision.report], sentences=sentences)
     return decision

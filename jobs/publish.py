@@ -155,7 +155,7 @@ def _commit(
         )
     except CommitFailedError as error:
         raise _superseded(job) from error
-    return DeltaTable(path).version()
+    return int(DeltaTable(path).version())
 
 
 def _committed(path: Path, attempt: str) -> int | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jobs.spec import Feature, ModelSpec
 
 NULL_KEY = "null_key"
+NONE = np.array(None, dtype=object)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Treated:
     @property
     def good(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """True for the rows that are not rejected."""
-        return np.equal(self.reason, None)  # type: ignore[no-any-return]
+        good: np.ndarray[Any, np.dtype[np.bool_]] = np.equal(self.reason, NONE).astype(np.bool_)
+        return good
 
 
 def partition_folder(data: Path, path: str, column: str, partition: Partition) -> Path:
@@ -152,7 +154,7 @@ def feature_values(column: pa.ChunkedArray, name: str, kind: FeatureKind, where:
         if not (pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_integer(found)):
             raise _wrong_type(name, found, "text", where)
         values = column.cast(pa.string()).to_pandas().to_numpy(dtype=object, copy=True)
-        values[np.equal(values, None)] = np.nan
+        values[np.equal(values, NONE)] = np.nan
         return values  # type: ignore[no-any-return]
     numeric = pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found)
     if kind is FeatureKind.flag and not pa.types.is_boolean(found):
@@ -183,7 +185,7 @@ def _apply_rules(reason: np.ndarray[Any, Any], name: str, feature: Feature, valu
 
 def _mark(reason: np.ndarray[Any, Any], where: np.ndarray[Any, Any], code: str) -> None:
     """Give a reason to rows that have none yet: the first rule that a row breaks is the one that is reported."""
-    reason[where.astype(bool) & np.equal(reason, None)] = code
+    reason[where.astype(bool) & np.equal(reason, NONE)] = code
 
 
 def check_columns(spec: ModelSpec) -> None:

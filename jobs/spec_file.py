@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -74,21 +75,27 @@ def parse_spec(text: str, where: str) -> ModelSpec:
 
 def load_pipeline_module(models: Path, name: str) -> PipelineModule:
     """The functions `build` and `label` of a model's pipeline.py. Raises Misconfigured."""
-    path = models / name / PIPELINE_FILE
-    module_name = f"lamplighter_models.{name}"
+    module = load_module(models, name, PIPELINE_FILE, ("build", "label"))
+    return PipelineModule(module.build, module.label)
+
+
+def load_module(models: Path, name: str, file: str, functions: tuple[str, ...]) -> ModuleType:
+    """A Python file of a model's folder, under a name of its own. Raises Misconfigured when a function is missing."""
+    path = models / name / file
+    module_name = f"lamplighter_models.{name}.{path.stem}"
     found = importlib.util.spec_from_file_location(module_name, path)
     if found is None or found.loader is None or not path.is_file():
-        raise Misconfigured(f"The model {name} has no {_shown(path)}: write one with build() and label(frame).")
+        raise Misconfigured(f"The model {name} has no {_shown(path)}: write one with {', '.join(functions)}.")
     module = importlib.util.module_from_spec(found)
     sys.modules[module_name] = module
     try:
         found.loader.exec_module(module)
     except Exception as error:
         raise Misconfigured(f"{_shown(path)} cannot be imported: {type(error).__name__}: {error}") from error
-    missing = [f for f in ("build", "label") if not callable(getattr(module, f, None))]
+    missing = [f for f in functions if not callable(getattr(module, f, None))]
     if missing:
         raise Misconfigured(f"{_shown(path)} has no function {' and no function '.join(missing)}: write it.")
-    return PipelineModule(module.build, module.label)
+    return module
 
 
 def code_digest(models: Path, name: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from jobs.errors import LamplighterError
 from jobs.settings import Settings
-from lamplighter import cli_jobs
+from lamplighter import cli_jobs, cli_stack
 from lamplighter.console import fail, set_up_logging
 from lamplighter.parent import die_with_parent
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+cli_stack.register(app)
 cli_jobs.register(app)
 
 

@@ -87,7 +87,9 @@ def promote(
     from jobs.judge import promote as job
     from jobs.judge import stage_called
 
-    _run("promote", model, partition, run, result, lambda context: job(context, to and stage_called(to), reason))
+    _run(
+        "promote", model, partition, run, result, lambda context: job(context, stage_called(to) if to else None, reason)
+    )
 
 
 def plan(

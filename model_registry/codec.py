@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 
@@ -22,7 +22,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def to_plain(value: object) -> Any:
     """The value as JSON types (dict, list, str, float, ...)."""
-    return _adapter(type(value)).dump_python(value, mode="json")
+    return _adapter(cast("Any", type(value))).dump_python(value, mode="json")
 
 
 def to_json(value: object) -> str:
@@ -32,7 +32,7 @@ def to_json(value: object) -> str:
 
 def from_json(kind: type[T], text: str) -> T:
     """The dataclass `kind` read from JSON text. Raises pydantic.ValidationError when the text does not fit."""
-    value: T = _adapter(kind).validate_json(text)
+    value: T = _adapter(cast("Any", kind)).validate_json(text)
     return value
 
 

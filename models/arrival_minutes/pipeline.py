@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 CATEGORIES = ["carrier", "origin", "dest"]
-NUMBERS = ["weekday", "scheduled_minute", "distance", "weather_wind_speed", "weather_precip", "weather_visib"]
+NUMBERS = ["weekday", "scheduled_minute", "distance", "weather_precip", "weather_visib"]
 
 
 def build() -> Pipeline:

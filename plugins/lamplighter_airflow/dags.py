@@ -21,12 +21,12 @@ from lamplighter_airflow.partitions import pattern, timetable
 SCORE_DOC = """\
 ### {description}
 
-Scores one partition and publishes it in one commit: **plan** (which version, which rows) → **input gate** (is the batch
-fit to be scored?) → **score** → **output gate** (does everything add up?) → **publish**.
+Scores one partition and publishes it in one commit: **plan** (which version, which rows) → **input gate** (is the
+batch fit to be scored?) → **score** → **output gate** (does everything add up?) → **publish**.
 
 * *Nightly*: {schedule}.
-* *By hand*: press Trigger, fill in `partition`. A partition that is published from the same input by the same version is
-  left as it is.
+* *By hand*: press Trigger, fill in `partition`. A partition that is published from the same input by the same version
+  is left as it is.
 * *Backfill*: press Trigger, choose Backfill and a range of dates. Each partition is scored by the version that was in
   production when it began, unless `model` says otherwise.
 
@@ -112,11 +112,9 @@ def _dag(
     params: dict[str, Param],
     max_active_runs: int,
 ) -> DAG:
-    when = (
-        f"`{schedule.cron}` {spec.source.timezone}, the {spec.source.every} that {schedule.partition}"
-        if schedule
-        else "no schedule"
-    )
+    when = "none"
+    if schedule:
+        when = f"`{schedule.cron}` {spec.source.timezone}, the {spec.source.every} that {schedule.partition}"
     end = spec.schedules.end
     return DAG(
         dag_id=f"{kind}_{spec.model}",
@@ -130,7 +128,6 @@ def _dag(
         params=params,
         doc_md=doc.format(**{**vars(spec), "schedule": when, "to": spec.promotion.to.value}),
         default_args={"owner": spec.owner, "retries": spec.retries.attempts, "retry_delay": spec.retries.delay},
-        render_template_as_native_obj=False,
     )
 
 
@@ -144,7 +141,7 @@ def _partition_param(spec: ModelSpec) -> Param:
         type=["null", "string"],
         title="Partition",
         pattern=pattern(spec.source.every),
-        description=f"Key of the partition, like {EXAMPLE[spec.source.every]}. Scheduled runs and backfills bring their own.",
+        description=f"Key of the partition, like {EXAMPLE[spec.source.every]}. Schedules and backfills have their own.",
         **({"format": "date"} if spec.source.every is Every.day else {}),
     )
 

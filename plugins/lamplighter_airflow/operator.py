@@ -101,7 +101,9 @@ def split_level(line: str) -> tuple[int, str]:
 
 def summary(result: dict[str, Any]) -> dict[str, Any]:
     """What goes to XCom: the sentence and the plain figures; versions by their number, no lists and no reports."""
-    small = {key: result[key] for key in ("job", "model", "partition", "status", "message") if key in result}
+    small: dict[str, Any] = {
+        key: result[key] for key in ("job", "model", "partition", "status", "message") if key in result
+    }
     for key, value in (result.get("result") or {}).items():
         if isinstance(value, dict) and "number" in value:
             small[key] = value["number"]

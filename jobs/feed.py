@@ -1,0 +1,20 @@
+"""A model's own feed: `models/<name>/feed.py` lays out partitions where its source reads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobs.spec_file import load_module
+
+if TYPE_CHECKING:
+    from jobs.settings import Settings
+
+
+def lay_out_feed(settings: Settings, model: str) -> int:
+    """Call `lay_out(data)` of the model's feed.py; returns how many partitions it laid out.
+
+    Raises Misconfigured when the model has no such function.
+    """
+    module = load_module(settings.models, model, "feed.py", ("lay_out",))
+    settings.data.mkdir(parents=True, exist_ok=True)
+    return int(module.lay_out(settings.data))

@@ -1,0 +1,57 @@
+"""Tables for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs.metrics import in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jobs.decisions import VersionHistory
+    from jobs.performance import Performance
+    from jobs.table import Publication
+
+
+def print_status(found: Mapping[str, Any]) -> None:
+    """Print what `lamplighter status` found."""
+    table = Table(
+        "Model", "Stages", "Published partitions", "Newest", "By version", title="Status", title_justify="left"
+    )
+    for name, model in found["models"].items():
+        stages = ", ".join(f"{stage} {version}" for stage, version in model["stages"].items()) or "none"
+        partitions = model["partitions"]
+        newest = max(partitions, default=None)
+        version = str(partitions[newest]["version"]) if newest else "-"
+        table.add_row(name, stages, str(len(partitions)), newest or "-", version)
+    Console().print(table)
+
+
+def decisions_table(histories: Sequence[VersionHistory]) -> Table:
+    """Every version: for which partition, what its gate said, and what came of it."""
+    table = Table(
+        "Version", "Retrained for", "Metric gate", "Outcome", title="Decisions", title_justify="left", show_lines=True
+    )
+    for history in histories:
+        checks = history.report.checks if history.report else ()
+        said = "\n".join(check.sentence() for check in checks) or "not judged"
+        table.add_row(str(history.version.number), history.version.partition, said, history.outcome())
+    return table
+
+
+def partitions_table(published: Mapping[str, Publication], performances: Mapping[str, Performance]) -> Table:
+    """Every published partition: its rows, its version, and how good the scores were once the labels came in."""
+    table = Table("Partition", title="Published partitions", title_justify="left")
+    for heading in ("Rows in", "Scored", "Rejected", "Version"):
+        table.add_column(heading, justify="right")
+    table.add_column("Once the labels were known")
+    for key, publication in sorted(published.items()):
+        figures = (publication.rows_in, publication.rows_scored, publication.rows_rejected, publication.version)
+        known = performances.get(key)
+        quality = f"{in_words(known.metrics)} ({known.rows:,} rows)" if known and known.rows else "no labels yet"
+        table.add_row(key, *(f"{figure:,}" for figure in figures), quality)
+    return table
