@@ -130,18 +130,31 @@ def _worst(checks: list[Check], partitions: Sequence[Partition]) -> Check:
 
 def _expect(frame: pd.DataFrame, asked: Sequence[InputCheck]) -> list[Check]:
     """Evaluate checks with Great Expectations. Raises Misconfigured when not each one was evaluated."""
-    source = _data_source()
-    from great_expectations.expectations.registry import get_expectation_impl
-
-    try:
-        expectations = [get_expectation_impl(c.expectation)(**c.arguments) for c in asked]
-    except Exception as error:
-        raise Misconfigured(f"input_checks: {_bounded(str(error), 300)}") from error
+    source, expectations = _data_source(), _expectations(asked)
     asset = source.add_dataframe_asset(f"batch {len(source.assets)}")
     batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
     bounded = {"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
     results = [batch.validate(expectation, result_format=bounded) for expectation in expectations]
     return [_check(check, result) for check, result in zip(asked, results, strict=True)]
+
+
+def check_expectations(spec: ModelSpec) -> None:
+    """Raise Misconfigured when the arguments of an input check are not those of its expectation."""
+    _data_source()
+    _expectations(spec.input_checks)
+
+
+def _expectations(asked: Sequence[InputCheck]) -> list[Any]:
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    made = []
+    for check in asked:
+        try:
+            made.append(get_expectation_impl(check.expectation)(**check.arguments))
+        except (ValueError, TypeError) as error:  # pydantic's errors are ValueErrors
+            reason = _bounded(" ".join(str(error).split()), 300)
+            raise Misconfigured(f"input_checks: {check.expectation} with {check.arguments}: {reason}") from error
+    return made
 
 
 @cache
@@ -151,6 +164,7 @@ def _data_source() -> Any:
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx
 
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it sets its own
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     return context.data_sources.add_pandas("input")

@@ -6,43 +6,21 @@ import json
 import os
 import secrets
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from jobs.errors import Misconfigured, Unavailable
 from jobs.settings import PROJECT, Settings
+from lamplighter.processes import LOOPBACK, Process, free_port, port_is_taken, start, stop
 from model_registry.codec import from_json, write_json
 
-LOOPBACK = "127.0.0.1"
 USER = "admin"
 PASSWORD = "admin"  # noqa: S105 - the fixed login of a demo that listens on loopback only
 PATIENCE_SECONDS = 240
-GRACE_SECONDS = 15
-
-
-@dataclass(frozen=True)
-class Process:
-    """A server that we started: its pid, and when it began, because pids come back."""
-
-    pid: int
-    began: float
-
-    def living(self) -> psutil.Process | None:
-        """The process, or None when it is gone."""
-        with suppress(psutil.NoSuchProcess):
-            found = psutil.Process(self.pid)
-            if abs(found.create_time() - self.began) < 1 and found.status() != psutil.STATUS_ZOMBIE:
-                return found
-        return None
+DISK_MB = 500
 
 
 @dataclass(frozen=True)
@@ -89,10 +67,10 @@ def up(settings: Settings, say: Callable[[str], None]) -> Stack:
         _check_port(name, port)
     (settings.home / "logs").mkdir(parents=True, exist_ok=True)
     say("starting MLflow")
-    mlflow = _start("mlflow", _mlflow_command(settings, ports["mlflow"]), os.environ | MLFLOW_ENVIRONMENT, settings)
+    mlflow = _start(settings, "mlflow", _mlflow_command(settings, ports["mlflow"]), os.environ | MLFLOW_ENVIRONMENT)
     say("starting Airflow")
     environment = airflow_environment(settings, ports["airflow"], ports["mlflow"])
-    airflow = _start("airflow", [sys.executable, "-m", "airflow", "standalone"], environment, settings)
+    airflow = _start(settings, "airflow", [sys.executable, "-m", "airflow", "standalone"], environment)
     stack = Stack(ports["airflow"], ports["mlflow"], airflow, mlflow)
     write_json(settings.home / "stack.json", stack)
     wait_until_healthy(stack, settings)
@@ -105,7 +83,7 @@ def down(settings: Settings) -> bool:
     if not path.is_file():
         return False
     stack = from_json(Stack, path.read_text(encoding="utf-8"))
-    stopped = [_stop(process) for process in (stack.airflow, stack.mlflow)]
+    stopped = [stop(process) for process in (stack.airflow, stack.mlflow)]
     path.unlink()
     return any(stopped)
 
@@ -119,47 +97,35 @@ def port_of(name: str) -> int:
     return int(text)
 
 
-def port_is_taken(port: int) -> bool:
-    """Whether something listens on the port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return True
-    return False
-
-
 def wait_until_healthy(stack: Stack, settings: Settings) -> None:
     """Return once both servers answer healthy. Raises Unavailable when one ends, or takes too long."""
-    import httpx
-
     deadline = time.monotonic() + PATIENCE_SECONDS
-    waiting = {"MLflow": f"{stack.mlflow_url}/health", "Airflow": f"{stack.airflow_url}/api/v2/monitor/health"}
-    while waiting:
-        for name, url in list(waiting.items()):
-            process = stack.airflow if name == "Airflow" else stack.mlflow
+    while state := health(stack):
+        for name, process in (("MLflow", stack.mlflow), ("Airflow", stack.airflow)):
             if process.living() is None:
                 raise Unavailable(f"{name} ended while it started: its log is {_log(settings, name.lower())}.")
-            with suppress(httpx.HTTPError):
-                if _healthy(httpx.get(url, timeout=5)):
-                    del waiting[name]
-        if waiting and time.monotonic() > deadline:
-            name = " and ".join(waiting)
-            raise Unavailable(f"{name} did not become healthy in {PATIENCE_SECONDS} s: see {settings.home / 'logs'}.")
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{state} after {PATIENCE_SECONDS} s: see the logs in {settings.home / 'logs'}.")
         time.sleep(0.5)
 
 
-def _healthy(response: object) -> bool:
+def health(stack: Stack) -> str:
+    """What does not answer healthy yet, in words; empty when all does."""
     import httpx
 
-    if not isinstance(response, httpx.Response) or response.status_code != httpx.codes.OK:
-        return False
-    if not response.headers.get("content-type", "").startswith("application/json"):
-        return True
-    parts = response.json()
-    needed = ("metadatabase", "scheduler", "dag_processor", "triggerer")
-    return all(parts.get(part, {}).get("status") == "healthy" for part in needed)
+    addresses = {"MLflow": f"{stack.mlflow_url}/health", "Airflow": f"{stack.airflow_url}/api/v2/monitor/health"}
+    for name, url in addresses.items():
+        try:
+            answer = httpx.get(url, timeout=5)
+        except httpx.HTTPError:
+            return f"{name} does not answer"
+        if answer.status_code != httpx.codes.OK:
+            return f"{name} answers {answer.status_code}"
+        parts = answer.json() if name == "Airflow" else {}
+        for part in ("metadatabase", "scheduler", "dag_processor", "triggerer"):
+            if name == "Airflow" and parts.get(part, {}).get("status") != "healthy":
+                return f"the {part.replace('_', ' ')} of Airflow is not healthy"
+    return ""
 
 
 MLFLOW_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -196,8 +162,8 @@ def airflow_environment(settings: Settings, port: int, mlflow_port: int) -> dict
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "15",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
@@ -215,12 +181,6 @@ def _secret(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
 def _check_port(name: str, port: int) -> None:
     if port_is_taken(port):
         raise Misconfigured(
@@ -229,7 +189,7 @@ def _check_port(name: str, port: int) -> None:
         )
 
 
-def check_disk(settings: Settings, needed_mb: int = 500) -> None:
+def check_disk(settings: Settings, needed_mb: int = DISK_MB) -> None:
     """Raise Unavailable when the home's disk has less room than a demo needs."""
     settings.home.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.home).free // 1_000_000
@@ -241,40 +201,5 @@ def _log(settings: Settings, name: str) -> Path:
     return settings.home / "logs" / f"{name}.log"
 
 
-def _start(name: str, command: list[str], environment: dict[str, str], settings: Settings) -> Process:
-    with _log(settings, name).open("ab") as log:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=settings.home,
-            start_new_session=True,
-        )
-    return Process(child.pid, psutil.Process(child.pid).create_time())
-
-
-def _stop(process: Process) -> bool:
-    """End a server's whole process group: an interrupt first, and what is left after a while is killed."""
-    if process.living() is None:
-        return False
-    for number in (signal.SIGINT, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        deadline = time.monotonic() + GRACE_SECONDS
-        while _group(process.pid) and time.monotonic() < deadline:
-            with suppress(ChildProcessError):
-                os.waitpid(process.pid, os.WNOHANG)
-            time.sleep(0.1)
-    return True
-
-
-def _group(leader: int) -> list[int]:
-    """The living members of a process group."""
-    members = []
-    for process in psutil.process_iter(["pid", "status"]):
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if process.info["status"] != psutil.STATUS_ZOMBIE and os.getpgid(process.info["pid"]) == leader:
-                members.append(process.info["pid"])
-    return members
+def _start(settings: Settings, name: str, command: list[str], environment: dict[str, str]) -> Process:
+    return start(command, environment, settings.home, _log(settings, name))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jobs.metrics import in_words
+from lamplighter.doctor import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +17,17 @@ if TYPE_CHECKING:
     from jobs.decisions import VersionHistory
     from jobs.performance import Performance
     from jobs.table import Publication
+    from lamplighter.doctor import Finding
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what `lamplighter doctor` found."""
+    colours = {State.fine: "green", State.note: "yellow", State.fault: "red"}
+    table = Table("", "Found", "What to do", title="Doctor", title_justify="left")
+    for finding in findings:
+        colour = colours[finding.state]
+        table.add_row(finding.subject, f"[{colour}]{escape(finding.found)}[/{colour}]", escape(finding.remedy))
+    Console().print(table)
 
 
 def print_status(found: Mapping[str, Any]) -> None:

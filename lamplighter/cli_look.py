@@ -1,0 +1,88 @@
+"""Commands that only look: status, doctor, spec."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from jobs.errors import InvalidSpec, LamplighterError
+from jobs.settings import Settings
+from lamplighter.console import fail
+
+spec_app = typer.Typer(help="Check specs, and describe what a spec may say.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (status, doctor):
+        app.command(rich_help_panel="Look")(command)
+    app.add_typer(spec_app, name="spec", rich_help_panel="Look")
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for machines.")] = False) -> None:
+    """Show the stages of every model, and the partitions that are published."""
+    from jobs.registry import open_registry
+    from jobs.status import status as read
+
+    settings = Settings.from_environment()
+    try:
+        found = read(settings, open_registry(settings))
+    except LamplighterError as error:
+        fail(error)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        from lamplighter.tables import print_status
+
+        print_status(found)
+
+
+def doctor() -> None:
+    """Check Python, Java, ports, disk, models, ledger, MLflow and Airflow, with a remedy for each."""
+    from lamplighter.doctor import State, examine
+    from lamplighter.tables import print_findings
+
+    findings = examine(Settings.from_environment())
+    print_findings(findings)
+    if any(finding.state is State.fault for finding in findings):
+        raise typer.Exit(4)
+
+
+@spec_app.command()
+def check(model: Annotated[str | None, typer.Option(help="Only this model.")] = None) -> None:
+    """Check the spec, the pipeline and the input checks of every model, and name all faults."""
+    from jobs.input_gate import check_expectations
+    from jobs.source import check_columns
+    from jobs.spec_file import load_pipeline_module, load_spec, model_names
+
+    models = Settings.from_environment().models
+    faults = []
+    for name in [model] if model else model_names(models):
+        try:
+            spec = load_spec(models, name)
+            check_columns(spec)
+            load_pipeline_module(models, name).build()
+            check_expectations(spec)
+            typer.echo(f"{name}: the spec is fine.")
+        except LamplighterError as error:
+            faults.append(str(error))
+    if faults:
+        fail(InvalidSpec("\n".join(faults)))
+
+
+@spec_app.command()
+def schema() -> None:
+    """Print the JSON Schema of model.yaml, for editors."""
+    from lamplighter.reference import schema as made
+
+    typer.echo(json.dumps(made(), indent=2))
+
+
+@spec_app.command()
+def reference() -> None:
+    """Print the reference of model.yaml as Markdown."""
+    from lamplighter.reference import reference as made
+
+    typer.echo(made(), nl=False)
