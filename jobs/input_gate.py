@@ -187,7 +187,7 @@ def _check(asked: InputCheck, result: Any) -> Check:
     rows = found.get("unexpected_count")
     if observed is None:
         observed = "no rows" if rows is None else f"{rows} of {found.get('element_count')} rows unexpected"
-    examples = tuple(dict.fromkeys(_bounded(v) for v in found.get("partial_unexpected_list") or []))
+    examples = tuple(dict.fromkeys(_bounded(v) for v in found.get("partial_unexpected_list") or [] if v is not None))
     return Check(
         asked.expectation.removeprefix("expect_").replace("_", " "),
         bool(result.success),

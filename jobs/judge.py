@@ -24,7 +24,7 @@ def judge(job: JobContext) -> Decision:
     decision = metric_gate.judge(
         evaluation.candidate, evaluation.champion, evaluation.metrics, evaluation.champion_metrics, rules
     )
-    sentences = [decision.verdict(), evaluation.sentence()]
+    sentences = [decision.verdict().removesuffix(f" {decision.report.verdict()}"), evaluation.sentence()]
     page = render_page([decision.report], sentences)
     if decision.champion is None or decision.champion.number != decision.candidate.number:
         job.registry().store.attach(decision.candidate, decision.report, page)

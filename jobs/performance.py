@@ -39,8 +39,9 @@ def performance(settings: Settings, spec: ModelSpec, partition: Partition, as_of
     table = open_table(predictions_path(settings, spec))
     if table is None:
         raise Misconfigured(f"{spec.model} has no published predictions yet.")
-    dataset = table.to_pyarrow_dataset(partitions=[(PARTITION, "=", partition.key)])
-    scores = dataset.to_table(columns=[*spec.key, "score"], filter=pc.field(PARTITION) == partition.key)
+    scores = table.to_pyarrow_dataset().to_table(
+        columns=[*spec.key, "score"], filter=pc.field(PARTITION) == partition.key
+    )
     label = load_pipeline_module(settings.models, spec.model).label
     labelled = load_dataset(settings, spec, label, [partition], as_of)
     frame = labelled.keys.to_pandas().assign(target=labelled.target)

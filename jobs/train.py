@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jobs.context import JobContext
     from jobs.spec import ModelSpec
 
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # which of its two views MLflow shows
 REQUIREMENTS = ("lamplighter", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
 
 
@@ -100,6 +101,7 @@ def _log(
 ) -> NewVersion:
     """Log the run with everything that is known about it, and describe the version to register."""
     prepare_mlflow(job.settings)
+    project_run = os.environ.pop("MLFLOW_RUN_ID", None)  # of `mlflow run`, in an experiment that is not the model's
     import mlflow
 
     mlflow.set_tracking_uri(job.settings.tracking_uri)
@@ -109,6 +111,8 @@ def _log(
         mlflow.set_tags(
             {"lamplighter.partition": job.partition.key, "lamplighter.run": job.run, "lamplighter.code": code}
         )
+        if project_run is not None:
+            mlflow.set_tag("lamplighter.project_run", project_run)
         mlflow.log_params(_params(predictor.pipeline, spec, window))
         mlflow.log_metrics(metrics | {"rows_training": len(datasets[0]), "rows_holdout": len(datasets[1])})
         for dataset, context in zip(datasets, ("training", "holdout"), strict=True):
@@ -138,10 +142,9 @@ def _experiment(job: JobContext) -> str:
     if found is not None:
         return str(found.experiment_id)
     root = job.settings.artifact_root
+    location = f"{root}/{job.spec.model}" if root else None
     try:
-        return str(
-            mlflow.create_experiment(job.spec.model, artifact_location=f"{root}/{job.spec.model}" if root else None)
-        )
+        return str(mlflow.create_experiment(job.spec.model, artifact_location=location, tags=EXPERIMENT_TAGS))
     except MlflowException:
         found = mlflow.get_experiment_by_name(job.spec.model)  # another retrain made it at the same moment
         if found is None:
@@ -192,14 +195,16 @@ def _log_model(mlflow: Any, predictor: Predictor, spec: ModelSpec, signature: An
         data = Path(scratch) / Path(DATA).name
         save_predictor(data, predictor.pipeline, spec)
         files = Path(scratch) / "model"
-        mlflow.pyfunc.save_model(
-            str(files),
-            loader_module="jobs.predictor",
-            data_path=str(data),
-            signature=signature,
-            pip_requirements=[f"{name}=={package_version(name)}" for name in REQUIREMENTS],
-            mlflow_model=mlflow.models.Model(run_id=run, artifact_path="model"),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # asks for example rows, which are not ours to publish
+            mlflow.pyfunc.save_model(
+                str(files),
+                loader_module="jobs.predictor",
+                data_path=str(data),
+                signature=signature,
+                pip_requirements=[f"{name}=={package_version(name)}" for name in REQUIREMENTS],
+                mlflow_model=mlflow.models.Model(run_id=run, artifact_path="model"),
+            )
         mlflow.log_artifacts(str(files), "model")
         return mlflow.get_artifact_uri("model"), digest_of(files)
 

@@ -95,7 +95,7 @@ def _java() -> Finding:
 
 
 def _port(name: str, running: stack.Stack | None) -> Finding:
-    subject = f"Port of {name.capitalize()}"
+    subject = f"Port of {stack.TITLES[name]}"
     try:
         port = stack.port_of(name)
     except LamplighterError as error:

@@ -19,6 +19,7 @@ from model_registry.codec import from_json, write_json
 
 USER = "admin"
 PASSWORD = "admin"  # noqa: S105 - the fixed login of a demo that listens on loopback only
+TITLES = {"airflow": "Airflow", "mlflow": "MLflow"}
 PATIENCE_SECONDS = 240
 DISK_MB = 500
 
@@ -184,7 +185,7 @@ def _secret(path: Path) -> str:
 def _check_port(name: str, port: int) -> None:
     if port_is_taken(port):
         raise Misconfigured(
-            f"Port {port} of {LOOPBACK}, which {name.capitalize()} is to use, is taken: stop what listens there, or "
+            f"Port {port} of {LOOPBACK}, which {TITLES[name]} is to use, is taken: stop what listens there, or "
             f"set LAMPLIGHTER_{name.upper()}_PORT to another port."
         )
 

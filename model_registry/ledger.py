@@ -117,11 +117,17 @@ class Ledger:
         if self._sqlite:
             sa.event.listen(self._engine, "connect", _leave_transactions_to_us)
         try:
-            METADATA.create_all(self._engine)
+            self._create()
         except DBAPIError as error:
-            if not sa.inspect(self._engine).has_table(PROMOTIONS.name):
-                where = self._engine.url.render_as_string(hide_password=True)
-                raise Unavailable(f"The ledger at {where} does not answer: {_first_line(error)}.") from error
+            where = self._engine.url.render_as_string(hide_password=True)
+            raise Unavailable(f"The ledger at {where} does not answer: {_first_line(error)}.") from error
+
+    def _create(self) -> None:
+        try:
+            METADATA.create_all(self._engine)
+        except DBAPIError:
+            if not sa.inspect(self._engine).has_table(PROMOTIONS.name):  # else another process was faster
+                raise
 
     @contextmanager
     def locked(self, model: str) -> Iterator[LedgerSession]:

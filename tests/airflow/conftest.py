@@ -1,0 +1,69 @@
+"""A real Airflow for the tests: its configuration for parsing, and a whole embedded stack with the demo in it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+_AIRFLOW_HOME = PROJECT / ".lamplighter" / "test-airflow"
+os.environ.setdefault("AIRFLOW_HOME", str(_AIRFLOW_HOME))  # before anything imports Airflow
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A home in which the demo has run, its servers still up."""
+
+    home: Path
+    environment: dict[str, str]
+    airflow_url: str
+    mlflow_url: str
+    said: str
+
+    def lamplighter(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line in this home."""
+        return run_lamplighter(self.environment, *arguments)
+
+    def status(self) -> dict[str, Any]:
+        """What `lamplighter status --json` says."""
+        return json.loads(self.lamplighter("status", "--json").stdout)
+
+
+def run_lamplighter(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does, in a process of its own."""
+    command = [sys.executable, "-m", "lamplighter.cli", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+    """The demo, run once for all tests; at the end nothing of it may be left."""
+    home = tmp_path_factory.mktemp("home")
+    ports = {name: free_port() for name in ("AIRFLOW", "MLFLOW")}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "LAMPLIGHTER", "MLFLOW"))}
+    environment |= {"LAMPLIGHTER_HOME": str(home), **{f"LAMPLIGHTER_{n}_PORT": str(p) for n, p in ports.items()}}
+    try:
+        ran = run_lamplighter(environment, "demo")
+        assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-3000:]
+        addresses = (f"http://127.0.0.1:{ports[name]}" for name in ("AIRFLOW", "MLFLOW"))
+        yield Loop(home, environment, *addresses, ran.stdout)
+    finally:
+        run_lamplighter(environment, "down")
+        left = [p for p in psutil.process_iter(["cmdline"]) if str(home) in " ".join(p.info["cmdline"] or ())]
+        assert not left, left

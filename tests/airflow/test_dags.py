@@ -1,0 +1,107 @@
+"""What Airflow finds under dags/: one retrain and one score DAG a model, parsed quickly, with a form for people."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from jobs.settings import Settings
+from jobs.spec_file import load_spec
+
+PROJECT = Path(__file__).resolve().parents[2]
+LOOK = """
+import json, runpy, sys, time
+import airflow.sdk  # what Airflow loads itself is not our time
+began = time.perf_counter()
+found = {}
+for file in ("retrain", "score"):
+    found |= {k: v for k, v in runpy.run_path(f"dags/{file}.py").items() if isinstance(v, airflow.sdk.DAG)}
+found.pop("dag", None)
+seconds = time.perf_counter() - began
+heavy = {"dask", "deltalake", "distributed", "great_expectations", "mlflow", "numpy", "pandas", "pyarrow", "pyspark",
+         "sklearn", "skops"}
+print(json.dumps({"seconds": seconds, "heavy": sorted(heavy & set(sys.modules)), "dags": {
+    name: {
+        "graph": " > ".join(t.task_id for t in dag.topological_sort()),
+        "edges": sorted(f"{t.task_id} > {d}" for t in dag.tasks for d in t.downstream_task_ids),
+        "tags": sorted(dag.tags), "owner": sorted({t.owner for t in dag.tasks}),
+        "retries": sorted({t.retries for t in dag.tasks}), "doc": dag.doc_md,
+        "schedule": type(dag.timetable).__name__, "params": sorted(dag.params),
+    } for name, dag in found.items()}}))
+"""
+
+
+def look(models: Path) -> dict:
+    environment = os.environ | {"LAMPLIGHTER_MODELS": str(models)}
+    ran = subprocess.run(
+        [sys.executable, "-c", LOOK], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict:
+    return look(PROJECT / "models")
+
+
+def test_each_model_has_a_retrain_and_a_score_dag(shipped: dict) -> None:
+    graphs = {name: dag["graph"] for name, dag in shipped["dags"].items()}
+    retrain = "input_gate > train > evaluate > judge > promote"
+    score = "plan > input_gate > score > output_gate > publish"
+    assert graphs == {
+        "retrain_arrival_minutes": retrain,
+        "retrain_flight_delays": retrain,
+        "score_arrival_minutes": score,
+        "score_flight_delays": score,
+    }
+
+
+def test_the_tasks_form_one_chain(shipped: dict) -> None:
+    for dag in shipped["dags"].values():
+        steps = dag["graph"].split(" > ")
+        assert dag["edges"] == sorted(f"{a} > {b}" for a, b in pairwise(steps))
+
+
+def test_a_dag_says_whose_it_is_and_what_it_does(shipped: dict) -> None:
+    dag = shipped["dags"]["score_flight_delays"]
+    assert dag["owner"] == ["data-team"]
+    assert {"lamplighter", "score", "flights"} <= set(dag["tags"])
+    assert dag["retries"] == [2]
+    assert dag["schedule"] == "CronPartitionTimetable"
+    assert dag["params"] == ["engine", "model", "partition"]
+    assert "production when it began" in " ".join(dag["doc"].split())
+
+
+def test_parsing_loads_no_heavy_module_and_takes_less_time_than_airflow_itself(shipped: dict) -> None:
+    assert shipped["heavy"] == []
+    assert shipped["seconds"] < 1
+
+
+def test_a_new_folder_is_all_that_a_new_model_takes(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(PROJECT / "models" / "arrival_minutes", models / "taxi_minutes")
+    spec = models / "taxi_minutes" / "model.yaml"
+    spec.write_text(spec.read_text().replace("model: arrival_minutes", "model: taxi_minutes"))
+    assert sorted(look(models)["dags"]) == ["retrain_taxi_minutes", "score_taxi_minutes"]
+
+
+def test_a_model_with_an_invalid_spec_says_so_and_disturbs_no_other(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(PROJECT / "models", models)
+    broken = models / "arrival_minutes" / "model.yaml"
+    broken.write_text(broken.read_text().replace("task: regression", "task: guessing"))
+    dags = look(models)["dags"]
+    assert dags["score_flight_delays"]["graph"].startswith("plan")
+    assert dags["score_arrival_minutes"]["graph"] == "spec"
+    assert "model.yaml:6: task = 'guessing'" in dags["score_arrival_minutes"]["doc"]
+
+
+def test_the_specs_of_the_repository_are_valid() -> None:
+    models = Settings.from_environment({"LAMPLIGHTER_MODELS": str(PROJECT / "models")}).models
+    assert load_spec(models, "flight_delays").retries.attempts == 2
