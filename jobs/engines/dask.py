@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from jobs.errors import Unavailable
@@ -30,17 +31,25 @@ class DaskEngine:
 
         futures = self._client.map(function, tasks, pure=False, retries=1)
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=self._client.loop):
                 yield future.result()
         finally:
-            self._client.cancel(futures)
+            unfinished = [future for future in futures if not future.done()]
+            if unfinished:
+                self._client.cancel(unfinished)
 
     def __enter__(self) -> Self:
         from distributed import Client, LocalCluster
 
+        logging.getLogger("distributed").setLevel(logging.WARNING)  # Dask sets its own level when it is imported
         if self._scheduler is None:
             self._cluster = LocalCluster(
-                n_workers=self._workers, threads_per_worker=1, processes=True, dashboard_address=None
+                n_workers=self._workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",  # any free port: the usual one is taken by the next partition
+                silence_logs=logging.WARNING,
             )
         try:
             self._client = Client(self._cluster or self._scheduler, timeout=10, set_as_default=False)
@@ -51,6 +60,7 @@ class DaskEngine:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
         if self._cluster is not None:
             self._cluster.close()

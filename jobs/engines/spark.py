@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 from jobs.errors import LamplighterError, Misconfigured, Unavailable
 
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+CONFIGURATION = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.task.maxFailures": "2",
+}
+LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 
 
 class SparkEngine:
@@ -43,10 +51,11 @@ class SparkEngine:
             )
         for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
             os.environ.setdefault(variable, sys.executable)
+        _check_master(self._master)
         from pyspark.sql import SparkSession
 
         builder = SparkSession.builder.master(self._master).appName("lamplighter")
-        for key, value in _CONFIGURATION.items():
+        for key, value in (CONFIGURATION | (LOOPBACK if _is_here(self._master) else {})).items():
             builder = builder.config(key, value)
         try:
             self._session = builder.getOrCreate()
@@ -58,13 +67,22 @@ class SparkEngine:
         self._session.stop()
 
 
-_CONFIGURATION = {
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
-    "spark.task.maxFailures": "2",
-}
+def _is_here(master: str) -> bool:
+    """Whether the whole cluster is on this machine, so that nothing need listen beyond loopback."""
+    return master.startswith("local") or urlsplit(master).hostname in {"127.0.0.1", "localhost"}
+
+
+def _check_master(master: str) -> None:
+    """Raise Unavailable when nobody answers at the master's address: Spark itself tries for a minute, then exits."""
+    address = urlsplit(master)
+    if address.scheme != "spark" or address.hostname is None:
+        return
+    try:
+        socket.create_connection((address.hostname, address.port or 7077), timeout=5).close()
+    except OSError as error:
+        raise Unavailable(
+            f"No Spark master answers at {master}: start it, or unset LAMPLIGHTER_SPARK_MASTER."
+        ) from error
 
 
 def find_java() -> str | None:

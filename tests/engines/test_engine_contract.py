@@ -1,0 +1,258 @@
+"""One contract for every engine: in this process, and on clusters of real separate processes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyspark
+import pytest
+from deltalake import DeltaTable
+
+from jobs.engines.choose import LARGE, choose_engine
+from jobs.engines.dask import DaskEngine
+from jobs.engines.engine import Engine
+from jobs.engines.local import LocalEngine
+from jobs.engines.spark import SparkEngine, find_java
+from jobs.errors import Misconfigured, Rejected, Unavailable
+from jobs.output_gate import output_gate
+from jobs.publish import publish
+from jobs.score import score
+from jobs.settings import Settings
+from jobs.table import predictions_path
+
+ENGINES = ["local", "dask", "dask-cluster", "spark", "spark-cluster"]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning"
+)  # sockets of Dask and py4j, closed by their own threads
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[Callable[..., Path]]:
+    """A function that starts server processes in groups of their own; all are gone at the end."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*command: str, **variables: str) -> Path:
+        log = folder / f"server-{len(started)}.log"
+        environment = os.environ | {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1", **variables}
+        with log.open("wb") as out:
+            options: dict[str, Any] = {"stdout": out, "stderr": subprocess.STDOUT, "cwd": folder, "env": environment}
+            started.append(subprocess.Popen(command, start_new_session=True, **options))
+        return log
+
+    try:
+        yield start
+    finally:
+        for process in reversed(started):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def dask_scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Dask scheduler with two workers, all processes of their own."""
+    folder, port = tmp_path_factory.mktemp("dask"), free_port()
+    with servers(folder) as start:
+        dask = (sys.executable, "-m", "dask")
+        start(*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+        wait_for(lambda: answers(port), "the Dask scheduler did not start")
+        logs = [
+            start(
+                *dask, "worker", f"tcp://127.0.0.1:{port}", "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard"
+            )
+            for _ in range(2)
+        ]
+        wait_for(lambda: all("Registered to" in log.read_text() for log in logs), "the Dask workers did not register")
+        yield f"tcp://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Spark master with two workers, all processes of their own."""
+    folder, port = tmp_path_factory.mktemp("spark"), free_port()
+    launcher = str(Path(pyspark.__file__).parent / "bin" / "spark-class")
+    here = ("--host", "127.0.0.1", "--webui-port", "0")
+    with servers(folder) as start:
+        start(launcher, "org.apache.spark.deploy.master.Master", *here, "--port", str(port))
+        wait_for(lambda: answers(port), "the Spark master did not start")
+        worker = ("org.apache.spark.deploy.worker.Worker", *here, "--cores", "1", "--memory", "1g")
+        logs = [start(launcher, *worker, "--work-dir", str(folder), f"spark://127.0.0.1:{port}") for _ in range(2)]
+        registered = "Successfully registered with master"
+        wait_for(lambda: all(registered in log.read_text() for log in logs), "the Spark workers did not register")
+        yield f"spark://127.0.0.1:{port}"
+
+
+def make_engine(name: str, request: pytest.FixtureRequest) -> Engine:
+    if name == "local":
+        return LocalEngine(2)
+    if name.startswith("dask"):
+        return DaskEngine(2, request.getfixturevalue("dask_scheduler") if name == "dask-cluster" else None)
+    return SparkEngine(2, request.getfixturevalue("spark_master") if name == "spark-cluster" else None)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    with make_engine(request.param, request) as running:
+        yield running
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise Rejected(f"number {number} is not wanted")
+    return number
+
+
+def divide(number: int) -> float:
+    return 1 / number
+
+
+# pickled by value: the workers of a cluster do not know this file
+for function in (square, refuse, divide):
+    function.__module__ = "__main__"
+
+
+def test_every_task_gives_one_result(engine: Engine) -> None:
+    assert sorted(engine.map(square, list(range(7)))) == [0, 1, 4, 9, 16, 25, 36]
+
+
+def test_no_tasks_give_no_results(engine: Engine) -> None:
+    assert list(engine.map(square, [])) == []
+
+
+def test_our_errors_arrive_as_themselves(engine: Engine) -> None:
+    with pytest.raises(Rejected, match="number 3 is not wanted"):
+        list(engine.map(refuse, list(range(5))))
+
+
+def test_other_errors_arrive_too(engine: Engine) -> None:
+    with pytest.raises(Exception, match="division by zero"):
+        list(engine.map(divide, [1, 0]))
+
+
+def test_an_engine_works_on_after_an_error(engine: Engine) -> None:
+    with pytest.raises(Rejected):
+        list(engine.map(refuse, [3]))
+    assert list(engine.map(square, [2])) == [4]
+
+
+@pytest.fixture(scope="module")
+def scores_of_local(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return scored_by("local", trained_home, tmp_path_factory.mktemp("local") / "world", Settings.from_environment({}))
+
+
+@pytest.mark.parametrize("name", ["dask", "dask-cluster", "spark", "spark-cluster"])
+def test_the_published_scores_are_those_of_the_local_engine_to_the_last_bit(
+    name: str, scores_of_local: pd.DataFrame, trained_home: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    kind, _, cluster = name.partition("-")
+    variables = {}
+    if cluster:
+        fixture, variable = {"dask": ("dask_scheduler", "DASK_SCHEDULER"), "spark": ("spark_master", "SPARK_MASTER")}[
+            kind
+        ]
+        variables = {f"LAMPLIGHTER_{variable}": request.getfixturevalue(fixture)}
+    found = scored_by(kind, trained_home, tmp_path / "world", Settings.from_environment(variables))
+    pd.testing.assert_frame_equal(found, scores_of_local, check_exact=True)
+
+
+def scored_by(engine: str, source: Path, target: Path, clusters: Settings) -> pd.DataFrame:
+    """The predictions of one partition of the synthetic model, in many fragments, scored on an engine."""
+    import shutil
+    from dataclasses import replace
+
+    from jobs.context import JobContext
+    from jobs.input_gate import input_gate
+    from jobs.plan import plan
+
+    shutil.copytree(source, target)
+    settings = Settings.from_environment(
+        {"LAMPLIGHTER_HOME": str(target / "home"), "LAMPLIGHTER_MODELS": str(target / "models")}
+    )
+    settings = replace(settings, dask_scheduler=clusters.dask_scheduler, spark_master=clusters.spark_master)
+    folder = settings.data / "sales" / "day=2026-01-16"
+    rows = pd.read_parquet(folder)
+    for part in range(1, 4):
+        rows.assign(toy_id=rows["toy_id"] + f"-{part}").to_parquet(folder / f"part-{part}.parquet", index=False)
+    job = JobContext.create(settings, "toys", "2026-01-16", engine)
+    assert len(plan(job).fragments) == 4
+    input_gate(job)
+    assert score(job, engine).engine == engine
+    output_gate(job)
+    publish(job)
+    frame = DeltaTable(predictions_path(settings, job.spec)).to_pandas()
+    return frame.sort_values("toy_id", ignore_index=True)
+
+
+def choose(name: str, rows: int, **variables: str) -> Engine:
+    return choose_engine(name, rows, 2, Settings.from_environment(variables))
+
+
+def test_auto_takes_no_cluster_for_small_partitions() -> None:
+    assert choose("auto", LARGE - 1, LAMPLIGHTER_DASK_SCHEDULER="tcp://127.0.0.1:1").name == "local"
+
+
+def test_auto_takes_what_is_configured_for_large_ones() -> None:
+    assert choose("auto", LARGE).name == "dask"
+    assert choose("auto", LARGE, LAMPLIGHTER_SPARK_MASTER="spark://127.0.0.1:1").name == "spark"
+    both = {"LAMPLIGHTER_SPARK_MASTER": "spark://127.0.0.1:1", "LAMPLIGHTER_DASK_SCHEDULER": "tcp://127.0.0.1:1"}
+    assert choose("auto", LARGE, **both).name == "dask"
+
+
+def test_an_engine_that_there_is_not() -> None:
+    with pytest.raises(Misconfigured, match="There is no engine 'ray': choose auto, local, dask or spark"):
+        choose("ray", 1)
+
+
+def test_spark_without_java_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    assert find_java() is None
+    with pytest.raises(Misconfigured, match="needs Java 17 or 21"), SparkEngine(1):
+        pass
+
+
+def test_a_scheduler_that_does_not_answer_is_unavailable() -> None:
+    with (
+        pytest.raises(Unavailable, match="No Dask scheduler answers at"),
+        DaskEngine(1, f"tcp://127.0.0.1:{free_port()}"),
+    ):
+        pass
+
+
+def test_a_master_that_does_not_answer_is_unavailable() -> None:
+    with (
+        pytest.raises(Unavailable, match="No Spark master answers at"),
+        SparkEngine(1, f"spark://127.0.0.1:{free_port()}"),
+    ):
+        pass
