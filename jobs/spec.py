@@ -126,6 +126,8 @@ class Training(_Part):
     """Length of the newest part, kept for the evaluation."""
     seed: int = Field(ge=0, lt=2**32)
     """Seed of everything random."""
+    threads: int = Field(default=1, ge=1, le=256)
+    """Threads of the fit. One gives the same model on any machine; some estimators keep the number in the model."""
     minimum_rows: int = Field(ge=1)
     """Fewer labelled rows than this, in training or holdout, stop the retrain."""
 

@@ -62,14 +62,14 @@ def parse_spec(text: str, where: str) -> ModelSpec:
         raise InvalidSpec(f"{where}{line}: this is not YAML: {error.problem}") from None
     if not isinstance(content, dict):
         raise InvalidSpec(f"{where}: a spec is a mapping of keys to values, and this is not")
-    faults = [f"{where}:{line}: {key}: the key stands twice in one mapping" for line, key in _twice(node)]
+    faults = [(line, f"{key}: the key stands twice in one mapping") for line, key in _twice(node)]
     try:
         spec = ModelSpec.model_validate(content)
     except ValidationError as error:
-        faults += [_fault(detail, node, where) for detail in error.errors()]
+        faults += [_fault(detail, node) for detail in error.errors()]
         spec = None
     if faults or spec is None:
-        raise InvalidSpec("\n".join(faults))
+        raise InvalidSpec("\n".join(f"{where}:{line}: {fault}" for line, fault in sorted(faults)))
     return spec
 
 
@@ -110,14 +110,13 @@ def code_digest(models: Path, name: str) -> str:
     return total.hexdigest()
 
 
-def _fault(detail: ErrorDetails, node: yaml.Node | None, where: str) -> str:
+def _fault(detail: ErrorDetails, node: yaml.Node | None) -> tuple[int, str]:
     path = [part for part in detail["loc"] if part not in {"constrained-str", "function-before"}]
     key = ".".join(str(part) for part in path) or "(the whole spec)"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    line = _line(node, path)
     value = "" if detail["type"] == "missing" or isinstance(detail["input"], dict) else _bounded(detail["input"])
-    return f"{where}:{line}: {key}{value}: {message}"
+    return _line(node, path), f"{key}{value}: {message}"
 
 
 def _bounded(value: object) -> str:

@@ -83,9 +83,12 @@ def _enough(spec: ModelSpec, training: Dataset, holdout: Dataset) -> None:
 
 
 def _fit(pipeline: Pipeline, training: Dataset, spec: ModelSpec) -> None:
+    from threadpoolctl import threadpool_limits
+
     target = training.target.astype(np.int64) if spec.task == "classification" else training.target
     try:
-        pipeline.fit(training.features, target)
+        with threadpool_limits(limits=spec.training.threads):
+            pipeline.fit(training.features, target)
     except (ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise Misconfigured(f"The pipeline of {spec.model} cannot be fitted: {reason}") from error

@@ -169,6 +169,7 @@ def airflow_environment(settings: Settings, port: int, mlflow_port: int) -> dict
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         "LAMPLIGHTER_HOME": str(settings.home),
+        "OMP_WAIT_POLICY": "PASSIVE",  # several jobs share the cores: threads that spin would stop the others
         "MLFLOW_TRACKING_URI": f"http://{LOOPBACK}:{mlflow_port}",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         **MLFLOW_ENVIRONMENT,

@@ -1,5 +1,6 @@
 """A small model on synthetic data, for tests that need a whole loop and not the real flights."""
 
+import os
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 
 from jobs.context import JobContext
 from jobs.settings import Settings
+
+# before scikit-learn is loaded: on small data its threads only wait for each other, and on busy cores for very long
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SPEC = """\
 model: toys
