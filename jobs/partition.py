@@ -44,14 +44,17 @@ class Calendar:
         """The partition that a key names. Raises Misconfigured for a key of another form."""
         layout = KEY_FORMAT[self.every]
         try:
-            local = datetime.strptime(key, layout)  # noqa: DTZ007 - the zone follows
+            local = self._local(key)
         except ValueError:
             local = None
         if local is None or local.strftime(layout) != key:
             raise Misconfigured(
                 f"{key[:60]!r} is no partition key: write one like {EXAMPLE[self.every]}, for one {self.every}."
             )
-        return self._from_local(local)
+        found = self._from_local(local)
+        if found.start == found.end:
+            raise Misconfigured(f"There is no {key} in {self.timezone}: the clock change leaves that {self.every} out.")
+        return found
 
     def ending_at_or_before(self, instant: datetime) -> Partition:
         """The newest partition that is over at `instant`."""
@@ -64,8 +67,10 @@ class Calendar:
 
     def before(self, partition: Partition) -> Partition:
         """The partition just before."""
-        local = partition.start.astimezone(ZoneInfo(self.timezone)).replace(tzinfo=None)
-        return self._from_local(local - self._step)
+        local = self._local(partition.key) - self._step
+        while (found := self._from_local(local)).start == found.end:
+            local -= self._step  # an hour that the clock change leaves out
+        return found
 
     def back_from(self, newest: Partition, length: timedelta) -> tuple[Partition, ...]:
         """The partitions that lie within `length` before the end of `newest`, oldest first."""
@@ -75,6 +80,9 @@ class Calendar:
             found.append(at)
             at = self.before(at)
         return tuple(reversed(found))
+
+    def _local(self, key: str) -> datetime:
+        return datetime.strptime(key, KEY_FORMAT[self.every])  # noqa: DTZ007 - the zone follows
 
     @property
     def _step(self) -> timedelta:

@@ -54,7 +54,8 @@ class Plan:
 
     def sentence(self) -> str:
         """The plan for a person."""
-        what = f"{self.model} {self.partition}: {self.rows:,} rows in {len(self.fragments)} fragments"
+        count = len(self.fragments)
+        what = f"{self.model} {self.partition}: {self.rows:,} rows in {count} fragment{'' if count == 1 else 's'}"
         if self.published:
             return f"{what} were published by version {self.version.number} from the same input: nothing to do."
         return f"{what} are to be scored by version {self.version.number}."

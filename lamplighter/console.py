@@ -35,6 +35,10 @@ def run_and_exit(job: str, work: Callable[[], object], result_file: Path | None,
     except LamplighterError as error:
         _write(result_file, {"job": job, **about, "status": STATUS[error.exit_code], **_of_error(error)})
         fail(error)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"[:500]
+        _write(result_file, {"job": job, **about, "status": "failed", "message": message, "result": None})
+        raise
     message = sentence(result)
     _write(result_file, {"job": job, **about, "status": "done", "message": message, "result": to_plain(result)})
     typer.echo(message)

@@ -6,6 +6,7 @@ run of its making, so it enters in a canonical form without them: the same train
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tempfile
 from hashlib import sha256
@@ -56,10 +57,18 @@ def verified(store: RegistryStore, version: Version, cache: Path) -> Path:
     Raises Tampered when the registry's files differ; a spoiled copy in the cache is replaced.
     """
     target = cache / version.digest
-    if target.is_dir() and _matches(target, version):
+    if _matches(target, version):
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as scratch:
+    with (cache / f".{version.digest}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed: nobody removes what another has just been handed
+        if not _matches(target, version):
+            _bring(store, version, target)
+    return target
+
+
+def _bring(store: RegistryStore, version: Version, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
         fetched = store.fetch(version, Path(scratch))
         if not _matches(fetched, version):
             raise Tampered(
@@ -68,16 +77,11 @@ def verified(store: RegistryStore, version: Version, cache: Path) -> Path:
             )
         if target.exists():
             shutil.rmtree(target)
-        try:
-            fetched.rename(target)
-        except OSError:
-            if not _matches(target, version):  # lost to another process that brought the same files: fine
-                raise
-    return target
+        fetched.rename(target)
 
 
 def _matches(folder: Path, version: Version) -> bool:
     try:
-        return digest_of(folder) == version.digest
-    except (Tampered, yaml.YAMLError, AttributeError):
+        return folder.is_dir() and digest_of(folder) == version.digest
+    except (Tampered, yaml.YAMLError, AttributeError, ValueError, FileNotFoundError):  # spoiled, or going away
         return False

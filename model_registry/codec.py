@@ -6,6 +6,7 @@ import json
 from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from uuid import uuid4
 
 from pydantic import TypeAdapter
 
@@ -39,9 +40,12 @@ def from_json(kind: type[T], text: str) -> T:
 def write_json(path: Path, value: object) -> None:
     """Write the value to `path` so that a reader sees the old file or the new one, never a half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(to_json(value) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # of this call alone: two may write at once
+    try:
+        temporary.write_text(to_json(value) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def digest(value: object) -> str:

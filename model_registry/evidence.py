@@ -70,7 +70,8 @@ class GateReport:
             return f"The {self.gate} of {self.subject} is closed: no check was evaluated."
         if self.passed:
             warned = f", {len(self.warnings)} warned" if self.warnings else ""
-            return f"The {self.gate} of {self.subject} is open: {len(self.checks)} checks evaluated{warned}."
+            count = f"{len(self.checks)} check{'s' if len(self.checks) > 1 else ''}"
+            return f"The {self.gate} of {self.subject} is open: {count} evaluated{warned}."
         reasons = "; ".join(c.sentence() for c in self.failures[:3])
         more = f"; and {len(self.failures) - 3} more" if len(self.failures) > 3 else ""
         return f"The {self.gate} of {self.subject} is closed: {reasons}{more}."

@@ -7,7 +7,7 @@ Every row carries two times: `effective_from` (business time, from when the vers
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -119,8 +119,7 @@ class Ledger:
         try:
             self._create()
         except DBAPIError as error:
-            where = self._engine.url.render_as_string(hide_password=True)
-            raise Unavailable(f"The ledger at {where} does not answer: {_first_line(error)}.") from error
+            raise self._unavailable(error) from error
 
     def _create(self) -> None:
         try:
@@ -132,20 +131,31 @@ class Ledger:
     @contextmanager
     def locked(self, model: str) -> Iterator[LedgerSession]:
         """One transaction that no other transaction for the same model runs beside, on any machine."""
-        with self._engine.connect() as connection, connection.begin():
-            if self._sqlite:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_lock_number(model))))
-            yield LedgerSession(connection)
+        lock = sa.select(sa.func.pg_advisory_xact_lock(_lock_number(model)))
+        with self._transaction(sa.text("BEGIN IMMEDIATE") if self._sqlite else lock) as session:
+            yield session
 
     @contextmanager
     def reading(self) -> Iterator[LedgerSession]:
         """A transaction to read in, without the lock."""
-        with self._engine.connect() as connection, connection.begin():
-            if self._sqlite:
-                connection.exec_driver_sql("BEGIN")
+        with self._transaction(sa.text("BEGIN") if self._sqlite else None) as session:
+            yield session
+
+    @contextmanager
+    def _transaction(self, opening: sa.Executable | None) -> Iterator[LedgerSession]:
+        with ExitStack() as transaction:
+            try:
+                connection = transaction.enter_context(self._engine.connect())
+                transaction.enter_context(connection.begin())
+                if opening is not None:
+                    connection.execute(opening)
+            except DBAPIError as error:
+                raise self._unavailable(error) from error
             yield LedgerSession(connection)
+
+    def _unavailable(self, error: DBAPIError) -> Unavailable:
+        where = self._engine.url.render_as_string(hide_password=True)
+        return Unavailable(f"The ledger at {where} does not answer: {_first_line(error)}.")
 
     def close(self) -> None:
         """Give the connections back."""

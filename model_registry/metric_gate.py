@@ -81,7 +81,11 @@ def judge(
     """
     if not rules:
         raise Misconfigured(f"{candidate.model} has no metric gate; add at least one rule under metric_gates.")
-    checks = [check for rule in rules for check in _checks(rule, metrics, champion_metrics)]
+    for rule in rules:
+        if rule.at_least is None and rule.at_most is None and rule.not_worse_by is None:
+            raise Misconfigured(f"The rule on {rule.metric} of {candidate.model} asks nothing: give it a bound.")
+    baseline = None if champion is None else champion_metrics or {}  # a champion without figures is not "no champion"
+    checks = [check for rule in rules for check in _checks(rule, metrics, baseline)]
     report = GateReport("metric gate", str(candidate), tuple(checks))
     if not report.passed or (champion is not None and champion.number == candidate.number):
         action = Action.keep
@@ -113,10 +117,15 @@ def _against_production(metric: str, margin: float, observed: float, champion: M
     worse_by = reference - observed if HIGHER_IS_BETTER[metric] else observed - reference
     return Check(
         name,
-        passed=worse_by <= margin,  # false for NaN: what was not measured does not pass
+        passed=worse_by <= margin or _only_rounding(worse_by, margin, reference),  # both false for NaN: not measured
         observed=_shown(observed),
         expected=f"no more than {margin:g} worse than the champion's {reference:.6g}",
     )
+
+
+def _only_rounding(worse_by: float, margin: float, reference: float) -> bool:
+    """Whether the difference is at the margin but for binary rounding: 0.8 - 0.79 is a little over 0.01."""
+    return math.isclose(worse_by, margin, rel_tol=0, abs_tol=1e-12 * max(1.0, abs(reference)))
 
 
 def _shown(value: float) -> float | str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from model_registry.codec import digest, from_json, to_json
@@ -14,7 +16,6 @@ from model_registry.store import NewVersion, Stage, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TAG = "lamplighter."
 LEGACY = {Stage.staging: "Staging", Stage.production: "Production", Stage.archived: "Archived"}
@@ -83,9 +84,15 @@ class MlflowStore:
             self._client.set_registered_model_alias(model, stage.value, str(number))
         with self._answering(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # deprecated by MLflow: kept in step while it exists
-            self._client.transition_model_version_stage(
-                model, str(number), LEGACY[stage], archive_existing_versions=stage is Stage.production
-            )
+            if stage is Stage.production:
+                self._archive_others(model, number)
+            self._client.transition_model_version_stage(model, str(number), LEGACY[stage])
+
+    def _archive_others(self, model: str, number: int) -> None:
+        """What MLflow's `archive_existing_versions` does, which fails on PostgreSQL through psycopg 3."""
+        for version in self._client.search_model_versions(f"name='{model}'", max_results=10_000):
+            if version.current_stage == LEGACY[Stage.production] and int(version.version) != number:
+                self._client.transition_model_version_stage(model, version.version, LEGACY[Stage.archived])
 
     def attach(self, version: Version, report: GateReport, page: str | None = None) -> None:
         """See `RegistryStore.attach`."""
@@ -99,25 +106,31 @@ class MlflowStore:
 
     def evidence(self, version: Version) -> GateReport | None:
         """See `RegistryStore.evidence`. Raises Misconfigured when the report is not the one that was attached."""
-        import mlflow.artifacts
-
         with self._answering(f"{version} is not in MLflow"):
             tags = self._client.get_model_version(version.model, str(version.number)).tags
         pinned = tags.get(TAG + "evidence")
         if pinned is None:
             return None
-        with self._answering():
-            run = self._client.get_run(version.mlflow_run_id)
-            text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{_evidence_path(version)}")
-        report = from_json(GateReport, text)
-        if digest(report) != pinned:
+        report = self._kept_report(version)
+        if report is None or digest(report) != pinned:
             raise Misconfigured(f"The report kept with {version} was changed after it was attached: judge it again.")
         return report
 
+    def _kept_report(self, version: Version) -> GateReport | None:
+        run, path = version.mlflow_run_id, _evidence_path(version)
+        with self._answering(), TemporaryDirectory() as folder:
+            if path not in {found.path for found in self._client.list_artifacts(run, str(Path(path).parent))}:
+                return None
+            text = Path(self._client.download_artifacts(run, path, folder)).read_text(
+                encoding="utf-8", errors="replace"
+            )
+        try:
+            return from_json(GateReport, text)
+        except ValueError:
+            return None
+
     def fetch(self, version: Version, folder: Path) -> Path:
         """See `RegistryStore.fetch`."""
-        from pathlib import Path
-
         import mlflow.artifacts
 
         with self._answering(f"{version} has no files in MLflow"):

@@ -74,7 +74,8 @@ class Registry:
         """
         candidate = decision.candidate
         with self.ledger.locked(candidate.model) as session:
-            champion = self._champion(session, candidate.model, request.effective_from, finishing=candidate.number)
+            finishing = None if decision.action is Action.keep else candidate.number
+            champion = self._champion(session, candidate.model, request.effective_from, finishing)
             if request.stage is Stage.production and champion is not None and champion.number == candidate.number:
                 self._point_alias(session, candidate.model, request.stage)
                 return PromotionResult(
@@ -146,6 +147,9 @@ class Registry:
                 f"{remedy} in MLflow, or judge and promote the version with `lamplighter`."
             )
         now = datetime.now(UTC)
+        begins = (
+            max(now, newest.effective_from) if newest is not None else now
+        )  # else the alias would not be the newest
         reason = "the alias was moved outside Lamplighter"
         session.append(
             Promotion(
@@ -153,7 +157,7 @@ class Registry:
                 alias,
                 version.digest,
                 Stage.production,
-                now,
+                begins,
                 now,
                 "external",
                 reason,

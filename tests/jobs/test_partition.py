@@ -51,12 +51,22 @@ def test_a_day_of_the_clock_change_has_23_or_25_hours() -> None:
     assert hours == {"2026-03-08": 23, "2026-11-01": 25, "2026-06-01": 24}
 
 
-def test_the_hours_of_a_year_leave_no_gap_and_no_overlap_in_utc() -> None:
-    calendar = Calendar(Every.hour)
-    last = calendar.parse("2026-12-31T23")
-    hours = calendar.back_from(last, timedelta(days=365))
-    assert len({p.key for p in hours}) == 365 * 24
+@pytest.mark.parametrize("zone", ZONES)
+def test_the_hours_of_a_year_leave_no_gap_and_no_overlap(zone: str) -> None:
+    calendar = Calendar(Every.hour, zone)
+    hours = calendar.back_from(calendar.parse("2026-12-31T23"), timedelta(days=365))
     assert all(a.end == b.start for a, b in pairwise(hours))
+    assert hours[-1].end - hours[0].start == timedelta(days=365)
+    assert len({p.key for p in hours}) == len(hours)
+
+
+def test_an_hour_that_the_clock_change_leaves_out_is_no_partition() -> None:
+    calendar = Calendar(Every.hour, "America/New_York")
+    with pytest.raises(Misconfigured, match="There is no 2026-03-08T02 in America/New_York"):
+        calendar.parse("2026-03-08T02")
+    assert calendar.before(calendar.parse("2026-03-08T03")).key == "2026-03-08T01"
+    twice = calendar.parse("2026-11-01T01")
+    assert twice.end - twice.start == timedelta(hours=2)
 
 
 def test_the_newest_partition_that_is_over() -> None:

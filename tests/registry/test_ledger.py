@@ -1,0 +1,260 @@
+"""The ledger over SQLite and PostgreSQL: what goes in comes out, two times, one writer at a time, nothing half done."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from model_registry.errors import Unavailable
+from model_registry.ledger import PROMOTIONS, Ledger, Promotion, effective
+from model_registry.store import Stage
+
+PROJECT = Path(__file__).resolve().parents[2]
+NIGHT = datetime(2013, 2, 8, tzinfo=UTC)
+INSTANTS = st.datetimes(timezones=st.just(UTC))
+
+
+def _row(version: int, effective_from: datetime = NIGHT, **fields: Any) -> Promotion:
+    row = Promotion(
+        "flight_delays", version, "d" * 64, Stage.production, effective_from, NIGHT, "airflow", "a retrain", "e" * 64
+    )
+    return replace(row, **fields)
+
+
+def test_a_promotion_comes_back_as_it_was(ledger: Ledger, model: str) -> None:
+    instants = [
+        datetime(2013, 2, 8, 5, 6, 7, 890123, tzinfo=UTC),
+        datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        datetime.max.replace(tzinfo=UTC),
+        datetime.min.replace(tzinfo=UTC),
+    ]
+    rows = [_row(n, at, model=model, recorded_at=at, reason="Sturm ❄") for n, at in enumerate(instants, 1)]
+    rows.append(_row(9, model=model, stage=Stage.staging, evidence=None, external=True))
+    with ledger.locked(model) as session:
+        for row in rows:
+            session.append(row)
+    with ledger.reading() as session:
+        assert session.history(model) == rows
+
+
+def test_an_instant_of_another_zone_comes_back_as_the_same_instant_in_utc(ledger: Ledger, model: str) -> None:
+    new_york = datetime(2013, 2, 8, 0, 0, 0, 1, tzinfo=timezone(timedelta(hours=-5)))
+    with ledger.locked(model) as session:
+        session.append(_row(1, new_york, model=model))
+        (kept,) = session.history(model)
+    assert kept.effective_from == new_york
+    assert kept.effective_from.tzinfo is UTC
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=INSTANTS, recorded=INSTANTS)
+def test_every_microsecond_is_kept(ledger: Ledger, model: str, at: datetime, recorded: datetime) -> None:
+    with ledger.locked(model) as session:
+        session.append(_row(1, at, model=model, recorded_at=recorded))
+        kept = session.history(model)[-1]
+    assert (kept.effective_from, kept.recorded_at) == (at, recorded)
+
+
+@pytest.mark.parametrize("field", ["effective_from", "recorded_at"])
+def test_an_instant_without_a_zone_is_refused(ledger: Ledger, model: str, field: str) -> None:
+    naive = _row(1, model=model, **{field: datetime(2013, 2, 8)})  # noqa: DTZ001 - that is the point
+    with pytest.raises(sa.exc.StatementError, match="an instant needs a time zone"), ledger.locked(model) as session:
+        session.append(naive)
+    with ledger.reading() as session:
+        assert session.history(model) == []
+
+
+def test_history_is_of_one_model_and_one_stage(ledger: Ledger, model: str) -> None:
+    with ledger.locked(model) as session:
+        for number, stage in enumerate([Stage.staging, Stage.production, Stage.staging], 1):
+            session.append(_row(number, model=model, stage=stage))
+        session.append(_row(4, model=model + "_other"))
+        assert [p.version for p in session.history(model)] == [1, 2, 3]
+        assert [p.version for p in session.history(model, Stage.staging)] == [1, 3]
+        assert session.effective(model, Stage.production, NIGHT) == session.history(model, Stage.production)[0]
+        assert session.effective(model, Stage.archived, NIGHT) is None
+
+
+def test_an_error_appends_nothing_and_frees_the_lock(ledger: Ledger, model: str) -> None:
+    def fail() -> None:
+        with ledger.locked(model) as session:
+            session.append(_row(1, model=model))
+            raise RuntimeError("the registry went away")
+
+    with pytest.raises(RuntimeError, match="went away"):
+        fail()
+    with ledger.locked(model) as session:
+        assert session.history(model) == []
+
+
+def test_what_was_recorded_outlives_the_ledger(ledger_url: str, model: str) -> None:
+    for number in (1, 2):
+        ledger = Ledger(ledger_url)
+        with ledger.locked(model) as session:
+            session.append(_row(number, model=model))
+            assert [p.version for p in session.history(model)] == list(range(1, number + 1))
+        ledger.close()
+
+
+def _day(number: int) -> datetime:
+    return NIGHT + timedelta(days=number)
+
+
+@pytest.mark.parametrize(
+    ("at", "version"),
+    [(_day(-1), None), (_day(0) - timedelta(microseconds=1), None), (_day(0), 1), (_day(1), 1), (_day(5), 2)],
+)
+def test_effective_is_the_newest_that_had_begun(at: datetime, version: int | None) -> None:
+    found = effective([_row(1, _day(0)), _row(2, _day(5))], at)
+    assert (found.version if found else None) == version
+
+
+def test_of_two_that_begin_together_the_later_recorded_counts() -> None:
+    found = effective([_row(2, _day(0)), _row(1, _day(0)), _row(3, _day(-1))], _day(0))
+    assert found is not None
+    assert found.version == 1
+
+
+def test_a_later_recorded_promotion_of_an_earlier_time_changes_only_the_past() -> None:
+    history = [_row(1, _day(0)), _row(2, _day(5)), _row(3, _day(2))]
+    found = [effective(history, _day(n)) for n in (1, 3, 6)]
+    assert [p.version for p in found if p] == [1, 3, 2]
+
+
+def test_known_at_answers_what_was_known_then() -> None:
+    history = [_row(1, _day(0), recorded_at=_day(0)), _row(2, _day(0), recorded_at=_day(9))]
+    then, now = effective(history, _day(3), known_at=_day(8)), effective(history, _day(3), known_at=_day(9))
+    assert then is not None
+    assert now is not None
+    assert (then.version, now.version) == (1, 2)
+    assert effective(history, _day(3), known_at=_day(-1)) is None
+
+
+def _append_one_more(ledger: Ledger, model: str) -> None:
+    with ledger.locked(model) as session:
+        session.append(_row(len(session.history(model)) + 1, model=model))
+
+
+@pytest.mark.parametrize("threads", [2, 8])
+def test_the_lock_lets_one_at_a_time_read_and_append(ledger_url: str, model: str, threads: int) -> None:
+    start = threading.Barrier(threads)
+
+    def work() -> None:
+        ledger = Ledger(ledger_url)
+        start.wait()
+        for _ in range(5):
+            _append_one_more(ledger, model)
+        ledger.close()
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work) for _ in range(threads)]:
+            done.result()
+    ledger = Ledger(ledger_url)
+    with ledger.reading() as session:
+        assert [p.version for p in session.history(model)] == list(range(1, threads * 5 + 1))
+    ledger.close()
+
+
+APPENDING = """
+import sys
+from datetime import UTC, datetime
+from model_registry.ledger import Ledger, Promotion
+from model_registry.store import Stage
+
+now = datetime(2013, 2, 8, tzinfo=UTC)
+ledger = Ledger(sys.argv[1])
+for _ in range(5):
+    with ledger.locked("m") as session:
+        version = len(session.history("m")) + 1
+        session.append(Promotion("m", version, "d", Stage.production, now, now, "a", "r", None))
+"""
+
+
+def test_eight_processes_make_a_ledger_at_once_and_lose_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    command = [sys.executable, "-W", "error", "-c", APPENDING, url]
+    running = [subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) for _ in range(8)]
+    said = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * 8, said
+    ledger = Ledger(url)
+    with ledger.reading() as session:
+        assert [p.version for p in session.history("m")] == list(range(1, 41))
+    ledger.close()
+
+
+def _open_at_once(url: str) -> None:
+    start = threading.Barrier(8)
+
+    def work() -> None:
+        start.wait()
+        ledger = Ledger(url)
+        _append_one_more(ledger, "m")
+        ledger.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work) for _ in range(8)]:
+            done.result()
+    ledger = Ledger(url)
+    with ledger.reading() as session:
+        assert [p.version for p in session.history("m")] == list(range(1, 9))
+    ledger.close()
+
+
+def test_a_new_ledger_may_be_opened_by_many_at_once(
+    postgresql: Callable[[str], str], tmp_path: Path, model: str
+) -> None:
+    for number in range(5):
+        _open_at_once(f"sqlite:///{tmp_path}/{number}.db")
+    _open_at_once(postgresql(f"new_{model}"))
+
+
+def test_the_table_keeps_rows_in_the_order_of_their_recording(ledger_url: str, ledger: Ledger, model: str) -> None:
+    for number in (3, 1, 2):
+        with ledger.locked(model) as session:
+            session.append(_row(number, model=model))
+    engine = sa.create_engine(ledger_url)
+    with engine.connect() as connection:
+        mine = sa.select(PROMOTIONS.c.version).where(PROMOTIONS.c.model == model).order_by(PROMOTIONS.c.id)
+        assert connection.execute(mine).scalars().all() == [3, 1, 2]
+    engine.dispose()
+
+
+def test_a_database_that_does_not_answer_is_unavailable_and_its_password_hidden(closed_port: int) -> None:
+    with pytest.raises(Unavailable, match="does not answer") as raised:
+        Ledger(f"postgresql+psycopg://lamplighter:s3cret@127.0.0.1:{closed_port}/ledger")
+    assert "lamplighter:***@127.0.0.1" in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="unable to open database file"):
+        Ledger(f"sqlite:///{tmp_path}/nowhere/ledger.db")
+
+
+@pytest.mark.parametrize("reach", [lambda ledger: ledger.locked("m"), lambda ledger: ledger.reading()])
+def test_a_database_that_goes_away_later_is_unavailable(
+    postgresql: Callable[[str], str], model: str, reach: Callable[[Ledger], Any]
+) -> None:
+    name = f"gone_{model}"
+    url = postgresql(name)
+    ledger = Ledger(url)
+    other = url.replace("postgresql+psycopg://", "postgresql://").replace(f"/{name}", "/postgres")
+    with psycopg.connect(other, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with pytest.raises(Unavailable, match="does not answer"), reach(ledger):
+        pass
+    ledger.close()

@@ -1,0 +1,212 @@
+"""What every registry store must do, over the one in memory and MLflow on SQLite, on PostgreSQL and behind a server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pytest
+
+from model_registry.errors import Misconfigured, Unavailable, UnknownVersion
+from model_registry.evidence import GateReport
+from model_registry.store import Stage, Version
+
+Reports = Callable[..., GateReport]
+
+
+def test_register_numbers_versions_from_one(room: Any) -> None:
+    first, second = room.new("one"), room.new("two")
+    assert room.store.register(first) == first.numbered(1)
+    assert room.store.register(second) == second.numbered(2)
+
+
+def test_register_again_gives_the_version_that_is_there(room: Any) -> None:
+    registered = room.store.register(room.new("one"))
+    again = replace(room.new("other files"), digest=registered.digest)
+    assert room.store.register(again) == registered
+    assert len(room.store.versions(room.model)) == 1
+
+
+@pytest.mark.parametrize("changed", [{"digest": "d" * 64}, {"partition": "2013-02-02"}])
+def test_another_digest_or_partition_is_another_version(room: Any, changed: dict[str, str]) -> None:
+    new = room.new("one")
+    assert [room.store.register(new).number, room.store.register(replace(new, **changed)).number] == [1, 2]
+
+
+def test_version_comes_back_whole(room: Any) -> None:
+    registered = room.store.register(room.new("one"))
+    assert room.store.version(room.model, 1) == registered
+    assert room.store.version(room.model, 1).trained_until.tzinfo is not None
+
+
+def test_unknown_version_is_named(room: Any) -> None:
+    with pytest.raises(UnknownVersion, match=f"{room.model} has no version 1"):
+        room.store.version(room.model, 1)
+    room.store.register(room.new())
+    with pytest.raises(UnknownVersion, match=f"{room.model} has no version 7"):
+        room.store.version(room.model, 7)
+
+
+def test_versions_ascend_by_number(room: Any) -> None:
+    new = room.new()
+    for day in range(1, 12):  # from ten on, text would sort otherwise
+        room.store.register(replace(new, partition=f"2013-02-{day:02}"))
+    assert [v.number for v in room.store.versions(room.model)] == list(range(1, 12))
+
+
+def test_unknown_model_has_no_versions(room: Any) -> None:
+    assert room.store.versions(room.model) == []
+
+
+def test_alias_is_none_then_set_then_moved(room: Any) -> None:
+    assert room.store.alias(room.model, Stage.production) is None  # not even a model
+    for content in ("one", "two"):
+        room.store.register(room.new(content))
+    assert room.store.alias(room.model, Stage.production) is None
+    room.store.set_alias(room.model, Stage.production, 1)
+    assert room.store.alias(room.model, Stage.production) == 1
+    assert room.store.alias(room.model, Stage.staging) is None
+    room.store.set_alias(room.model, Stage.production, 2)
+    assert room.store.alias(room.model, Stage.production) == 2
+    room.store.set_alias(room.model, Stage.staging, 1)
+    assert [room.store.alias(room.model, stage) for stage in Stage] == [1, 2, None]
+
+
+def test_alias_needs_a_version(room: Any) -> None:
+    room.store.register(room.new())
+    with pytest.raises(UnknownVersion, match="no version 3"):
+        room.store.set_alias(room.model, Stage.production, 3)
+    assert room.store.alias(room.model, Stage.production) is None
+
+
+def test_evidence_comes_back_and_a_later_report_replaces_it(room: Any, report_of: Reports) -> None:
+    version, other = room.store.register(room.new("one")), room.store.register(room.new("two"))
+    assert room.store.evidence(version) is None
+    room.store.attach(version, report_of(passed=False), "<p>closed</p>")
+    assert room.store.evidence(version) == report_of(passed=False)
+    room.store.attach(version, report_of(observed=0.7421))
+    assert room.store.evidence(version) == report_of(observed=0.7421)
+    assert room.store.evidence(other) is None
+
+
+def test_versions_of_one_run_keep_their_evidence_apart(room: Any, report_of: Reports) -> None:
+    new = room.new()
+    one, two = room.store.register(new), room.store.register(replace(new, partition="2013-02-02"))
+    room.store.attach(one, report_of(observed=0.61))
+    room.store.attach(two, report_of(observed=0.62))
+    assert [room.store.evidence(v) for v in (one, two)] == [report_of(observed=0.61), report_of(observed=0.62)]
+
+
+def test_fetch_brings_all_files(room: Any, tmp_path: Path, model_files: Callable[..., Path]) -> None:
+    version = room.store.register(room.new("wanted"))
+    target = tmp_path / "fetched"
+    target.mkdir()
+    fetched = room.store.fetch(version, target)
+    assert fetched.is_relative_to(target)
+    expected = model_files(tmp_path / "expected", "wanted")
+    for name in ("MLmodel", "coefficients.json", "compiled/leaves.bin"):
+        assert (fetched / name).read_bytes() == (expected / name).read_bytes()
+
+
+def test_fetched_files_are_a_copy(room: Any, tmp_path: Path) -> None:
+    version = room.store.register(room.new("wanted"))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (room.store.fetch(version, tmp_path / "a") / "coefficients.json").write_text("spoiled")
+    assert "wanted" in (room.store.fetch(version, tmp_path / "b") / "coefficients.json").read_text()
+
+
+# What only MLflow can do
+
+
+def test_the_page_lies_beside_the_report(mlflow_room: Any, report_of: Reports, tmp_path: Path) -> None:
+    version = mlflow_room.store.register(mlflow_room.new())
+    mlflow_room.store.attach(version, report_of(), "<p>Zürich</p>")
+    listed = mlflow_room.client.list_artifacts(version.mlflow_run_id, "evidence")
+    assert sorted(Path(found.path).suffix for found in listed) == [".html", ".json"]
+    page = next(found.path for found in listed if found.path.endswith(".html"))
+    local = mlflow_room.client.download_artifacts(version.mlflow_run_id, page, str(tmp_path))
+    assert Path(local).read_text(encoding="utf-8") == "<p>Zürich</p>"
+
+
+def test_the_verdict_is_shown_in_mlflow(mlflow_room: Any, report_of: Reports) -> None:
+    version = mlflow_room.store.register(mlflow_room.new())
+    mlflow_room.store.attach(version, report_of())
+    tags = mlflow_room.client.get_model_version(mlflow_room.model, "1").tags
+    assert tags["lamplighter.verdict"] == report_of().verdict()
+    assert tags["lamplighter.partition"] == version.partition
+
+
+def _evidence_file(room: Any, version: Version) -> Path:
+    """Where the report lies on disk; the server's own folder is reached by its run."""
+    folder = Path(unquote(urlparse(room.client.get_run(version.mlflow_run_id).info.artifact_uri).path))
+    return next(folder.glob("evidence/*.json"))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.write_text(file.read_text().replace("0.71", "0.99")),
+        lambda file: file.write_text(file.read_text().replace('"passed": false', '"passed": true')),
+        lambda file: file.write_text("not even JSON"),
+        lambda file: file.write_bytes(b"\xff\xfe"),
+        lambda file: file.unlink(),
+    ],
+    ids=["figure", "verdict", "text", "bytes", "missing"],
+)
+def test_a_changed_report_is_refused(sqlite_room: Any, report_of: Reports, spoil: Callable[[Path], object]) -> None:
+    version = sqlite_room.store.register(sqlite_room.new())
+    sqlite_room.store.attach(version, report_of(passed=False))
+    spoil(_evidence_file(sqlite_room, version))
+    with pytest.raises(Misconfigured, match=r"changed after it was attached.*judge it again"):
+        sqlite_room.store.evidence(version)
+
+
+def test_a_report_of_another_version_is_refused(mlflow_room: Any, report_of: Reports) -> None:
+    version = mlflow_room.store.register(mlflow_room.new())
+    mlflow_room.store.attach(version, report_of(passed=False))
+    mlflow_room.client.set_model_version_tag(mlflow_room.model, "1", "lamplighter.evidence", "0" * 64)
+    with pytest.raises(Misconfigured, match="changed after it was attached"):
+        mlflow_room.store.evidence(version)
+
+
+def test_a_foreign_version_is_refused_with_a_remedy(mlflow_room: Any) -> None:
+    ours = mlflow_room.store.register(mlflow_room.new())
+    mlflow_room.client.create_model_version(mlflow_room.model, source=ours.artifact_uri, run_id=ours.mlflow_run_id)
+    with pytest.raises(Misconfigured, match=r"not registered by Lamplighter .*`lamplighter train`, or point the alias"):
+        mlflow_room.store.version(mlflow_room.model, 2)
+    assert mlflow_room.store.versions(mlflow_room.model) == [ours]
+
+
+def test_a_server_that_does_not_answer_is_unavailable(closed_port: int) -> None:
+    from model_registry.mlflow_store import MlflowStore
+
+    store = MlflowStore(f"http://127.0.0.1:{closed_port}")
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=rf"MLflow at http://127\.0\.0\.1:{closed_port} does not answer"):
+        store.alias("flight_delays", Stage.production)
+    with pytest.raises(Unavailable):
+        store.versions("flight_delays")
+    assert time.monotonic() - began < 10
+
+
+def _legacy_stages(room: Any) -> dict[int, str]:
+    return {int(v.version): v.current_stage for v in room.client.search_model_versions(f"name='{room.model}'")}
+
+
+@pytest.mark.parametrize("moves", [(1,), (1, 2), (1, 2, 3), (2, 1), (1, 2, 1)])
+def test_the_legacy_stage_is_kept_in_step(mlflow_room: Any, moves: tuple[int, ...]) -> None:
+    new = mlflow_room.new()
+    for day in range(1, 5):
+        mlflow_room.store.register(replace(new, partition=f"2013-02-{day:02}"))
+    mlflow_room.store.set_alias(mlflow_room.model, Stage.staging, 4)
+    for number in moves:
+        mlflow_room.store.set_alias(mlflow_room.model, Stage.production, number)
+    legacy = _legacy_stages(mlflow_room)
+    assert [number for number, stage in legacy.items() if stage == "Production"] == [moves[-1]]
+    assert {legacy[number] for number in moves[:-1] if number != moves[-1]} <= {"Archived"}
+    assert legacy[4] == "Staging"
