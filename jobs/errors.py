@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from model_registry.errors import LamplighterError, Misconfigured, Rejected, Unavailable
 
 __all__ = [
@@ -12,7 +14,14 @@ __all__ = [
     "Rejected",
     "Superseded",
     "Unavailable",
+    "disk_is_full",
 ]
+
+
+def disk_is_full(folder: Path | None = None) -> Unavailable:
+    """The error to raise for ENOSPC."""
+    where = f" of {folder}" if folder is not None else ""
+    return Unavailable(f"The disk{where} is full: free some space and run the same again; nothing was published.")
 
 
 class InvalidSpec(Misconfigured):

@@ -26,16 +26,16 @@ def training_plots(
         plots["roc"] = _picture(lambda axes: _roc(axes, target, score))
     else:
         plots["residuals"] = _picture(lambda axes: _residuals(axes, target, score))
-    importance = permutation_importance(task, predictor, features, target, seed)
+    importance = permutation_importance(predictor, features, target, seed)
     plots["feature-importance"] = _picture(lambda axes: _importance(axes, importance))
     return plots
 
 
-def permutation_importance(
-    task: str, predictor: Predictor, features: pd.DataFrame, target: Vector, seed: int
-) -> dict[str, float]:
-    """How much the squared error grows when a feature is shuffled (Breiman 2001), over at most 3,000 rows."""
-    del task  # the squared error serves both: it is the Brier score of a probability
+def permutation_importance(predictor: Predictor, features: pd.DataFrame, target: Vector, seed: int) -> dict[str, float]:
+    """How much the squared error grows when a feature is shuffled (Breiman 2001), over at most 3,000 rows.
+
+    The squared error serves every task: of a probability it is the Brier score.
+    """
     random = np.random.default_rng(seed)
     rows = random.permutation(len(features))[:IMPORTANCE_ROWS]
     sample, truth = features.iloc[rows].reset_index(drop=True), target[rows]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from jobs.engines.choose import choose_engine
-from jobs.errors import Rejected, Unavailable
+from jobs.errors import Rejected
 from jobs.input_gate import InputGateResult
 from jobs.plan import Plan
 from jobs.predictor import load_predictor
@@ -67,11 +65,8 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     chosen = choose_engine(engine or job.spec.engine.name, plan.rows, job.spec.engine.workers, job.settings)
     attempt = uuid4().hex[:12]  # a new one each time: the files of another attempt may be what readers see
     tasks = _tasks(job, plan, str(files), attempt)
-    try:
-        with chosen as running:
-            results = sorted(running.map(score_fragment, tasks), key=lambda result: result.fragment)
-    except OSError as error:
-        raise _disk(job, error) from error
+    with chosen as running:
+        results = sorted(running.map(score_fragment, tasks), key=lambda result: result.fragment)
     result = ScoreResult(
         model=plan.model,
         partition=plan.partition,
@@ -113,12 +108,3 @@ def _gate_is_open(job: JobContext, plan: Plan) -> None:
             f"The input of {plan.model} {plan.partition} that was planned is not the input that passed the gate: it "
             f"changed in between. Run plan and input-gate again."
         )
-
-
-def _disk(job: JobContext, error: OSError) -> Exception:
-    if error.errno != errno.ENOSPC:
-        return error
-    free = shutil.disk_usage(job.settings.home).free // 1_000_000
-    return Unavailable(
-        f"The disk under {job.settings.tables.name} is full ({free} MB left): free some space; nothing was published."
-    )

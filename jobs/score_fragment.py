@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.errors import disk_is_full
 from jobs.plan import Fragment
 from jobs.predictor import load_predictor
 from jobs.source import read, treat
@@ -64,7 +66,8 @@ class FragmentResult:
 def score_fragment(task: FragmentTask) -> FragmentResult:
     """Score the rows of one fragment: every row is scored, or rejected with a reason.
 
-    Raises Rejected when the file is not what the spec says, and whatever the pipeline raises.
+    Raises Rejected when the file is not what the spec says, Unavailable when the disk is full, and whatever the
+    pipeline raises.
     """
     spec, fragment = task.spec, task.fragment
     columns = list(dict.fromkeys([*spec.key, *spec.features]))
@@ -112,8 +115,14 @@ def _leave(table: pa.Table, folder: str, task: FragmentTask) -> WrittenFile | No
         return None
     name = f"partition={task.partition}/{task.attempt}-{task.fragment.number:05d}.parquet"
     path = Path(folder) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True, coerce_timestamps="us")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path, compression="zstd", write_page_checksum=True, coerce_timestamps="us")
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        if error.errno == errno.ENOSPC:
+            raise disk_is_full(path.parent) from error
+        raise
     return WrittenFile(name, path.stat().st_size, table.num_rows)
 
 

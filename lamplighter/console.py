@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from jobs.errors import LamplighterError, Misconfigured, Rejected
+from jobs.errors import LamplighterError, Misconfigured, Rejected, disk_is_full
 from model_registry.codec import to_plain
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def run_and_exit(job: str, work: Callable[[], object], result_file: Path | None,
         _write(result_file, {"job": job, **about, "status": STATUS[error.exit_code], **_of_error(error)})
         fail(error)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            fail(disk_is_full())
         message = f"{type(error).__name__}: {error}"[:500]
         _write(result_file, {"job": job, **about, "status": "failed", "message": message, "result": None})
         raise

@@ -22,30 +22,12 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
-class Version:
-    """One registered version of a model, pinned by `digest`.
-
-    `signature` is the digest of its features and target, `partition` the one it was retrained for, `trained_until`
-    the end (UTC) of the newest data that it or the choice of it has seen.
-    """
-
-    model: str
-    number: int
-    digest: str
-    signature: str
-    partition: str
-    trained_from: datetime
-    trained_until: datetime
-    mlflow_run_id: str
-    artifact_uri: str
-
-    def __str__(self) -> str:
-        return f"{self.model} version {self.number}"
-
-
-@dataclass(frozen=True)
 class NewVersion:
-    """What is registered: the fields of a `Version` that are known before the registry gives it a number."""
+    """What is registered: all that is known of a version before the registry gives it a number.
+
+    `digest` pins its files, `signature` is the digest of its features and target, `partition` the one it was retrained
+    for, `trained_until` the end (UTC) of the newest data that it or the choice of it has seen.
+    """
 
     model: str
     digest: str
@@ -58,7 +40,17 @@ class NewVersion:
 
     def numbered(self, number: int) -> Version:
         """The version under the number that the registry gave."""
-        return Version(number=number, **vars(self))
+        return Version(**vars(self), number=number)
+
+
+@dataclass(frozen=True)
+class Version(NewVersion):
+    """One registered version of a model."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.model} version {self.number}"
 
 
 class RegistryStore(Protocol):

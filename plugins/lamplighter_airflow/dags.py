@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, time
-from typing import Any
 
 from airflow.sdk import DAG, Param, chain
 from airflow.sdk.exceptions import AirflowFailException
@@ -157,8 +156,3 @@ def _invalid(dag_id: str, faults: str) -> DAG:
 
         spec()
     return dag
-
-
-def explain(dag: Any) -> str:
-    """The chain of a DAG's tasks in words, for tests and documents."""
-    return " > ".join(task.task_id for task in dag.topological_sort())

@@ -1,13 +1,19 @@
-"""A full disk is one sentence, and what was there before is still there."""
+"""A full disk is one sentence, on every engine, and what was there before is still there."""
 
+import errno
 import shutil
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+import typer
 
 from jobs.errors import Unavailable
+from jobs.score import score
 from jobs.settings import Settings
 from lamplighter import stack
+from lamplighter.console import run_and_exit
 
 
 def test_a_demo_does_not_begin_on_a_disk_that_is_too_small(tmp_path: Path) -> None:
@@ -15,3 +21,29 @@ def test_a_demo_does_not_begin_on_a_disk_that_is_too_small(tmp_path: Path) -> No
     far_too_much = shutil.disk_usage(tmp_path).total // 1_000_000 + 1
     with pytest.raises(Unavailable, match=rf"and {far_too_much} MB are needed: free some"):
         stack.check_disk(settings, far_too_much)
+
+
+def test_a_disk_that_fills_up_while_scoring_is_unavailable_and_leaves_no_half_file(
+    open_shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = open_shop.prepare("2026-01-16")
+    before = sorted(open_shop.settings.tables.rglob("*.parquet"))
+
+    def full(table: Any, path: Path, **_: Any) -> None:
+        path.write_bytes(b"PAR1")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(Unavailable, match="is full: free some space and run the same again; nothing was published"):
+        score(job)
+    assert sorted(open_shop.settings.tables.rglob("*.parquet")) == before
+
+
+def test_a_disk_that_is_full_anywhere_else_is_one_sentence_too(caplog: pytest.LogCaptureFixture) -> None:
+    def work() -> object:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(typer.Exit) as caught:
+        run_and_exit("plan", work, None, {})
+    assert caught.value.exit_code == 1
+    assert "The disk is full" in caplog.text
