@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from jobs.settings import Settings, make_folder
 from jobs.spec_file import load_module
-
-if TYPE_CHECKING:
-    from jobs.settings import Settings
 
 
 def lay_out_feed(settings: Settings, model: str) -> int:
@@ -16,5 +12,5 @@ def lay_out_feed(settings: Settings, model: str) -> int:
     Raises Misconfigured when the model has no such function.
     """
     module = load_module(settings.models, model, "feed.py", ("lay_out",))
-    settings.data.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.data, "LAMPLIGHTER_DATA")
     return int(module.lay_out(settings.data))

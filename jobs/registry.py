@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from jobs.settings import Settings, make_folder
 from model_registry.ledger import Ledger
 from model_registry.promotion import Registry
-
-if TYPE_CHECKING:
-    from jobs.settings import Settings
 
 MLFLOW_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # Airflow's retries are the patient ones
@@ -34,4 +31,4 @@ def prepare_mlflow(settings: Settings) -> None:
         os.environ.setdefault(name, value)
     for url in (settings.ledger_url, settings.tracking_uri):
         if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(url.removeprefix("sqlite:///")).parent, "LAMPLIGHTER_HOME")

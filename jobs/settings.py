@@ -10,10 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.errors import Misconfigured
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+def make_folder(folder: Path, variable: str) -> Path:
+    """Make a folder unless it is there. Raises Misconfigured, naming the variable that says where it is to be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(
+            f"The folder {folder} cannot be made ({error.strerror}): set {variable} to a place that is yours."
+        ) from error
+    return folder
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobs.errors import InvalidSpec
 from jobs.spec_file import load_spec, model_names
 from jobs.table import predictions_path, published
 from model_registry.store import Stage
@@ -14,8 +15,17 @@ if TYPE_CHECKING:
 
 
 def status(settings: Settings, registry: Registry) -> dict[str, Any]:
-    """`{"models": {name: {"stages": {stage: version}, "partitions": {key: {version, rows_in, ...}}}}}`."""
-    return {"models": {name: _model(settings, registry, name) for name in model_names(settings.models)}}
+    """`{"models": {name: {"stages": {stage: version}, "partitions": {key: {version, rows_in, ...}}}}}`.
+
+    A model with an invalid spec is left out, and its faults are told under the key `invalid`.
+    """
+    models, invalid = {}, {}
+    for name in model_names(settings.models):
+        try:
+            models[name] = _model(settings, registry, name)
+        except InvalidSpec as error:
+            invalid[name] = str(error)
+    return {"models": models} | ({"invalid": invalid} if invalid else {})
 
 
 def _model(settings: Settings, registry: Registry, name: str) -> dict[str, Any]:

@@ -37,6 +37,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for ma
         from lamplighter.tables import print_status
 
         print_status(found)
+    if "invalid" in found:
+        fail(InvalidSpec("\n".join(found["invalid"].values())))
 
 
 def doctor() -> None:

@@ -26,6 +26,7 @@ def set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
     for noisy in ("alembic", "distributed", "great_expectations", "httpx", "mlflow", "py4j"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries; that they failed is said in our own words
     logging.captureWarnings(capture=True)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import Misconfigured, Unavailable
-from jobs.settings import PROJECT, Settings
+from jobs.settings import PROJECT, Settings, make_folder
 from lamplighter.processes import LOOPBACK, Process, free_port, port_is_taken, start, stop
 from model_registry.codec import from_json, write_json
 
@@ -193,7 +193,7 @@ def _check_port(name: str, port: int) -> None:
 
 def check_disk(settings: Settings, needed_mb: int = DISK_MB) -> None:
     """Raise Unavailable when the home's disk has less room than a demo needs."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.home, "LAMPLIGHTER_HOME")
     free = shutil.disk_usage(settings.home).free // 1_000_000
     if free < needed_mb:
         raise Unavailable(f"The disk of {settings.home} has {free} MB left, and {needed_mb} MB are needed: free some.")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -91,6 +92,26 @@ def test_status_of_an_empty_home(tmp_path: Path) -> None:
     assert found == {
         "models": {name: {"stages": {}, "partitions": {}} for name in ("arrival_minutes", "flight_delays")}
     }
+
+
+def test_a_home_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ran = run(tmp_path / "file" / "home", "status")
+    assert ran.returncode == 4
+    assert "cannot be made" in ran.stderr
+    assert "set LAMPLIGHTER_HOME" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_status_shows_the_other_models_when_one_spec_is_invalid(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(PROJECT / "models", models)
+    with (models / "arrival_minutes" / "model.yaml").open("a") as spec:
+        spec.write("colour: red\n")
+    ran = run(tmp_path, "status", "--json", LAMPLIGHTER_MODELS=str(models))
+    assert ran.returncode == 4
+    assert list(json.loads(ran.stdout)["models"]) == ["flight_delays"]
+    assert "colour = 'red'" in ran.stderr
 
 
 def test_spec_check_names_every_fault_of_every_model(tmp_path: Path) -> None:
