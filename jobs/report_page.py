@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model_registry.evidence import GateReport
+
+
+log = logging.getLogger(__name__)
 
 
 def render_page(
@@ -28,6 +32,7 @@ def render_page(
 
 
 def write_page(path: Path, reports: Sequence[GateReport], **parts: object) -> None:
-    """Write the page that `render_page` gives for the same arguments."""
+    """Write the page that `render_page` gives for the same arguments, and log where it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_page(reports, **parts), encoding="utf-8")  # type: ignore[arg-type]
+    log.info("the report is %s", path)

@@ -10,13 +10,14 @@ import typer
 from jobs.errors import InvalidSpec, LamplighterError
 from jobs.settings import Settings
 from lamplighter.console import fail
+from model_registry.codec import to_plain
 
 spec_app = typer.Typer(help="Check specs, and describe what a spec may say.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (status, doctor):
+    for command in (status, history, doctor):
         app.command(rich_help_panel="Look")(command)
     app.add_typer(spec_app, name="spec", rich_help_panel="Look")
 
@@ -39,6 +40,31 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for ma
         print_status(found)
     if "invalid" in found:
         fail(InvalidSpec("\n".join(found["invalid"].values())))
+
+
+def history(
+    model: Annotated[str, typer.Argument(help="Name of a folder under models/.")],
+    at: Annotated[
+        str | None, typer.Option(help="Only what was in force at this instant, like 2013-03-05T12:00Z.")
+    ] = None,
+    known_at: Annotated[str | None, typer.Option(help="As the ledger knew it at this instant of the clock.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As a list of rows, for machines.")] = False,
+) -> None:
+    """Show who moved which version to which stage, when, why, on which evidence; or what was in force at a time."""
+    from jobs.history import moves, parse_instant
+    from jobs.registry import open_registry
+    from lamplighter.tables import print_history
+
+    settings = Settings.from_environment()
+    try:
+        instants = [parse_instant(text) if text else None for text in (at, known_at)]
+        found = moves(settings, open_registry(settings), model, *instants)
+    except LamplighterError as error:
+        fail(error)
+    if as_json:
+        typer.echo(json.dumps([to_plain(row) for row in found], indent=2))
+    else:
+        print_history(model, found)
 
 
 def doctor() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobs.performance import Performance
     from jobs.table import Publication
     from lamplighter.doctor import Finding
+    from model_registry.ledger import Promotion
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -28,6 +29,18 @@ def print_findings(findings: Sequence[Finding]) -> None:
         colour = colours[finding.state]
         table.add_row(finding.subject, f"[{colour}]{escape(finding.found)}[/{colour}]", escape(finding.remedy))
     Console().print(table)
+
+
+def print_history(model: str, rows: Sequence[Promotion]) -> None:
+    """Print moves of a model's versions, oldest first."""
+    table = Table(title=f"History of {model}", title_justify="left")
+    for heading in ("Stage", "Version", "In force from", "Recorded", "By", "Why", "Evidence"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        instants = (f"{instant:%Y-%m-%d %H:%M}" for instant in (row.effective_from, row.recorded_at))
+        evidence = row.evidence[:12] if row.evidence else "none"
+        table.add_row(row.stage, str(row.version), *instants, escape(row.actor), escape(row.reason), evidence)
+    Console().print(table if rows else f"Nothing is recorded about {model} for that time.")
 
 
 def print_status(found: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ class Loop:
     airflow_url: str
     mlflow_url: str
     said: str
+    seconds: float
 
     def lamplighter(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line in this home."""
@@ -59,10 +61,12 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "LAMPLIGHTER", "MLFLOW"))}
     environment |= {"LAMPLIGHTER_HOME": str(home), **{f"LAMPLIGHTER_{n}_PORT": str(p) for n, p in ports.items()}}
     try:
+        began = time.monotonic()
         ran = run_lamplighter(environment, "demo")
+        seconds = time.monotonic() - began
         assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-3000:]
         addresses = (f"http://127.0.0.1:{ports[name]}" for name in ("AIRFLOW", "MLFLOW"))
-        yield Loop(home, environment, *addresses, ran.stdout)
+        yield Loop(home, environment, *addresses, ran.stdout, seconds)
     finally:
         run_lamplighter(environment, "down")
         left = [p for p in psutil.process_iter(["cmdline"]) if str(home) in " ".join(p.info["cmdline"] or ())]

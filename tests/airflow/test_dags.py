@@ -16,8 +16,9 @@ from jobs.spec_file import load_spec
 PROJECT = Path(__file__).resolve().parents[2]
 LOOK = """
 import json, runpy, sys, time
-import airflow.sdk  # what Airflow loads itself is not our time
 began = time.perf_counter()
+import airflow.sdk  # what Airflow loads itself is not our time
+airflow_seconds, began = time.perf_counter() - began, time.perf_counter()
 found = {}
 for file in ("retrain", "score"):
     found |= {k: v for k, v in runpy.run_path(f"dags/{file}.py").items() if isinstance(v, airflow.sdk.DAG)}
@@ -25,7 +26,8 @@ found.pop("dag", None)
 seconds = time.perf_counter() - began
 heavy = {"dask", "deltalake", "distributed", "great_expectations", "mlflow", "numpy", "pandas", "pyarrow", "pyspark",
          "sklearn", "skops"}
-print(json.dumps({"seconds": seconds, "heavy": sorted(heavy & set(sys.modules)), "dags": {
+times = {"seconds": seconds, "airflow_seconds": airflow_seconds}
+print(json.dumps(times | {"heavy": sorted(heavy & set(sys.modules)), "dags": {
     name: {
         "graph": " > ".join(t.task_id for t in dag.topological_sort()),
         "edges": sorted(f"{t.task_id} > {d}" for t in dag.tasks for d in t.downstream_task_ids),
@@ -80,7 +82,7 @@ def test_a_dag_says_whose_it_is_and_what_it_does(shipped: dict) -> None:
 
 def test_parsing_loads_no_heavy_module_and_takes_less_time_than_airflow_itself(shipped: dict) -> None:
     assert shipped["heavy"] == []
-    assert shipped["seconds"] < 1
+    assert shipped["seconds"] < shipped["airflow_seconds"]
 
 
 def test_a_new_folder_is_all_that_a_new_model_takes(tmp_path: Path) -> None:

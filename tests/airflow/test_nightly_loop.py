@@ -74,7 +74,7 @@ def test_the_demo_again_changes_nothing_and_says_so(loop: Any) -> None:
     assert again.returncode == 0
     assert again.stdout.count("done before: nothing was changed") == 4
     assert DeltaTable(loop.home / "tables" / "flight_delays").version() == before
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < loop.seconds / 4
 
 
 def test_scoring_a_published_partition_again_leaves_it_as_it_is(loop: Any) -> None:

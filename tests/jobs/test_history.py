@@ -1,0 +1,55 @@
+"""Which version was in production at any time, as was known at any time."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jobs.errors import Misconfigured
+from jobs.history import moves, parse_instant
+from jobs.registry import open_registry
+
+
+def versions(shop: Any, *instants: datetime | None) -> list[int]:
+    return [row.version for row in moves(shop.settings, open_registry(shop.settings), "toys", *instants)]
+
+
+def test_the_version_in_production_at_any_time_as_was_known_at_any_time(open_shop: Any) -> None:
+    first = moves(open_shop.settings, open_registry(open_shop.settings), "toys")[0]
+    open_shop.retrain("2026-01-19")
+    assert versions(open_shop) == [1, 2]
+    assert versions(open_shop, parse_instant("2026-01-14")) == []
+    assert versions(open_shop, parse_instant("2026-01-15")) == [1]
+    assert versions(open_shop, parse_instant("2026-01-19T23:59:59Z")) == [1]
+    assert versions(open_shop, parse_instant("2026-01-20")) == [2]
+    assert versions(open_shop, parse_instant("2026-01-20"), first.recorded_at) == [1]
+    assert versions(open_shop, None, first.recorded_at) == [1]
+    assert versions(open_shop, None, first.recorded_at - timedelta(seconds=1)) == []
+
+
+def test_a_row_says_who_why_and_on_which_evidence(open_shop: Any) -> None:
+    row = moves(open_shop.settings, open_registry(open_shop.settings), "toys")[0]
+    assert (row.actor, row.reason, row.external) == ("ada", "retrain for 2026-01-14: first", False)
+    assert len(row.evidence) == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2013-03-05", datetime(2013, 3, 5, tzinfo=UTC)),
+        ("2013-03-05T12:00Z", datetime(2013, 3, 5, 12, tzinfo=UTC)),
+        ("2013-03-05T12:00+02:00", datetime(2013, 3, 5, 10, tzinfo=UTC)),
+    ],
+)
+def test_instants(text: str, expected: datetime) -> None:
+    assert parse_instant(text) == expected
+
+
+def test_what_is_no_instant() -> None:
+    with pytest.raises(Misconfigured, match="is no instant"):
+        parse_instant("last spring")
+
+
+def test_an_unknown_model_has_no_history(open_shop: Any) -> None:
+    with pytest.raises(Misconfigured, match="There is no model 'nope'"):
+        moves(open_shop.settings, open_registry(open_shop.settings), "nope")
