@@ -82,6 +82,8 @@ class MlflowStore:
         """See `RegistryStore.set_alias`."""
         with self._answering(f"{model} has no version {number} in MLflow"):
             self._client.set_registered_model_alias(model, stage.value, str(number))
+        if stage is not Stage.production and self.alias(model, Stage.production) == number:
+            return  # the legacy field holds one stage, and readers of it look for production
         with self._answering(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # deprecated by MLflow: kept in step while it exists
             if stage is Stage.production:

@@ -210,3 +210,11 @@ def test_the_legacy_stage_is_kept_in_step(mlflow_room: Any, moves: tuple[int, ..
     assert [number for number, stage in legacy.items() if stage == "Production"] == [moves[-1]]
     assert {legacy[number] for number in moves[:-1] if number != moves[-1]} <= {"Archived"}
     assert legacy[4] == "Staging"
+
+
+def test_staging_the_version_in_production_leaves_it_in_legacy_production(mlflow_room: Any) -> None:
+    mlflow_room.store.register(mlflow_room.new())
+    for stage in (Stage.production, Stage.staging):
+        mlflow_room.store.set_alias(mlflow_room.model, stage, 1)
+    assert _legacy_stages(mlflow_room) == {1: "Production"}
+    assert mlflow_room.store.alias(mlflow_room.model, Stage.staging) == 1
