@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.errors import Misconfigured, MissingPartition, Rejected
+from jobs.errors import Misconfigured, MissingPartition, Rejected, in_brief
 from jobs.partition import Partition
-from jobs.source import input_digest, partition_files, read, treat
+from jobs.source import input_digest, partition_files, read, together, treat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +106,8 @@ def load_dataset(
         targets.append(target[kept])
         keys.append(treated.keys.filter(pa.array(kept)))
     frame = pd.concat(features, ignore_index=True)
-    return Dataset(frame, np.concatenate(targets), pa.concat_tables(keys), digests.hexdigest(), rejected, unlabelled)
+    names = together(keys, spec.source.path)
+    return Dataset(frame, np.concatenate(targets), names, digests.hexdigest(), rejected, unlabelled)
 
 
 def _all_there(settings: Settings, spec: ModelSpec, partitions: Sequence[Partition]) -> None:
@@ -137,7 +138,7 @@ def _read_all(
 ) -> tuple[pa.Table, str]:
     files = partition_files(settings.data, path, spec.source.column, partition)
     tables = [read(file.path, None, columns) for file in files]
-    return pa.concat_tables(tables, promote_options="permissive"), input_digest(files)
+    return together(tables, f"{path} {partition}"), input_digest(files)
 
 
 def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:
@@ -145,7 +146,10 @@ def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:
 
     frame: pd.DataFrame = labels.to_pandas()
     if spec.label.known_at:
-        known_at = pd.to_datetime(frame[spec.label.known_at], utc=True)
+        try:
+            known_at = pd.to_datetime(frame[spec.label.known_at], utc=True)
+        except (ValueError, TypeError) as error:
+            raise Rejected(f"{spec.label.path}: {spec.label.known_at} is no instant: {in_brief(error)}.") from error
         frame = frame[known_at <= pd.Timestamp(as_of)]
     if frame.duplicated(list(spec.key)).any():
         raise Rejected(f"{spec.label.path} has two labels for one key: deliver one label for each row.")
@@ -160,8 +164,16 @@ def _target(
     label: Callable[[pd.DataFrame], pd.Series[Any]],
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     outside = features[[name for name in features.columns if name not in labels.columns]]
-    joined = keys.merge(labels, on=list(spec.key), how="left").join(outside)
-    target = np.asarray(label(joined), dtype=np.float64)
+    try:
+        joined = keys.merge(labels, on=list(spec.key), how="left").join(outside)
+    except ValueError as error:
+        raise Rejected(
+            f"The key has another type in {spec.label.path} than in {spec.source.path}: deliver both alike."
+        ) from error
+    try:
+        target = np.asarray(label(joined), dtype=np.float64)
+    except Exception as error:
+        raise Misconfigured(f"label() of {spec.model} must return numbers, and failed: {in_brief(error)}.") from error
     if target.shape != (len(keys),):
         raise Misconfigured(f"label() of {spec.model} must return one value for each row of the frame it is given.")
     return target

@@ -15,6 +15,7 @@ __all__ = [
     "Superseded",
     "Unavailable",
     "disk_is_full",
+    "in_brief",
 ]
 
 
@@ -22,6 +23,12 @@ def disk_is_full(folder: Path | None = None) -> Unavailable:
     """The error to raise for ENOSPC."""
     where = f" of {folder}" if folder is not None else ""
     return Unavailable(f"The disk{where} is full: free some space and run the same again; nothing was published.")
+
+
+def in_brief(error: Exception) -> str:
+    """What another library raised, as the end of a sentence: its kind and its first line, bounded."""
+    first = next(iter(str(error).strip().splitlines()), "")[:200]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 class InvalidSpec(Misconfigured):

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from jobs.dataset import training_window
 from jobs.errors import Misconfigured, Rejected
-from jobs.source import input_digest, partition_files, read
+from jobs.source import input_digest, partition_files, read, together
+from jobs.table import publishable
 from model_registry.evidence import Check, GateReport, Severity
 
 if TYPE_CHECKING:
@@ -63,32 +64,33 @@ def judge_partitions(settings: Settings, spec: ModelSpec, partitions: Sequence[P
     """The report about these partitions together: table-wide checks for each one, column checks over all rows."""
     found = [partition_files(settings.data, spec.source.path, spec.source.column, p) for p in partitions]
     columns = needed_columns(spec)
-    tables = [pa.concat_tables([read(f.path, None, columns) for f in files]) for files in found]
+    tables = [
+        together([read(f.path, None, columns) for f in files], f"{spec.source.path} {partition}")
+        for files, partition in zip(found, partitions, strict=True)
+    ]
     subject = f"{spec.source.path} {partitions[0]}" + (f" to {partitions[-1]}" if len(partitions) > 1 else "")
     per_table = [c for c in spec.input_checks if c.expectation.startswith("expect_table_")]
     per_column = [c for c in spec.input_checks if c not in per_table]
     checks = [*_always(tables, partitions, spec)]
     if all(t.num_rows for t in tables):
-        frames = [t.to_pandas() for t in tables]
-        checks += [_worst([_expect(f, [check])[0] for f in frames], partitions) for check in per_table]
+        checks += [_worst([_expect(t.to_pandas(), [check])[0] for t in tables], partitions) for check in per_table]
         if per_column:
-            import pandas as pd
-
-            checks += _expect(frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True), per_column)
+            checks += _expect(together(tables, subject).to_pandas(), per_column)
     digest = input_digest([file for files in found for file in files])
     return InputGateResult(GateReport("input gate", subject, tuple(checks)), sum(map(len, tables)), digest)
 
 
 def needed_columns(spec: ModelSpec) -> list[str]:
     """The columns that the pipeline, the key and the checks look at."""
-    asked = [
-        value
-        for check in spec.input_checks
-        for name, value in check.arguments.items()
-        if name in {"column", "column_A", "column_B"}
-    ]
-    listed = [column for check in spec.input_checks for column in check.arguments.get("column_list", [])]
-    return list(dict.fromkeys([*spec.key, *spec.features, *asked, *listed]))
+    asked: list[str] = []
+    for check in spec.input_checks:
+        named = [check.arguments[n] for n in ("column", "column_A", "column_B") if n in check.arguments]
+        listed = check.arguments.get("column_list", [])
+        if not isinstance(listed, list) or not all(isinstance(column, str) for column in [*named, *listed]):
+            arguments = _bounded(check.arguments, 200)
+            raise Misconfigured(f"input_checks: {check.expectation} with {arguments}: a column is named by text.")
+        asked += [*named, *listed]
+    return list(dict.fromkeys([*spec.key, *spec.features, *asked]))
 
 
 def _always(tables: list[pa.Table], partitions: Sequence[Partition], spec: ModelSpec) -> list[Check]:
@@ -100,9 +102,7 @@ def _always(tables: list[pa.Table], partitions: Sequence[Partition], spec: Model
         "at least one row in each partition",
         examples=tuple(empty[:5]),
     )
-    keys = pa.concat_tables([t.select(list(spec.key)) for t in tables])
-    counts = keys.group_by(list(spec.key)).aggregate([([], "count_all")])
-    twice = counts.filter(pc.greater(counts["count_all"], 1))
+    twice = together([_twice(t, spec, str(p)) for t, p in zip(tables, partitions, strict=True)], spec.source.path)
     examples = tuple(
         _bounded(" ".join(str(v) for v in row.values()))
         for row in twice.select(list(spec.key)).slice(0, EXAMPLES).to_pylist()
@@ -118,6 +118,17 @@ def _always(tables: list[pa.Table], partitions: Sequence[Partition], spec: Model
         examples=examples,
     )
     return [rows, unique]
+
+
+def _twice(table: pa.Table, spec: ModelSpec, partition: str) -> pa.Table:
+    """The keys that more than one row of a partition has. Rows without a key are not meant: they will be rejected."""
+    key = list(spec.key)
+    counts = (
+        publishable(table.select(key), f"{spec.source.path} {partition}").group_by(key).aggregate([([], "count_all")])
+    )
+    for name in key:
+        counts = counts.filter(pc.invert(pc.is_null(counts[name], nan_is_null=True)))
+    return counts.filter(pc.greater(counts["count_all"], 1))
 
 
 def _worst(checks: list[Check], partitions: Sequence[Partition]) -> Check:

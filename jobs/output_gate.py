@@ -13,7 +13,7 @@ from jobs.errors import Rejected
 from jobs.plan import Plan
 from jobs.report_page import write_page
 from jobs.score import ScoreResult
-from jobs.table import predictions_path
+from jobs.table import predictions_path, same_types
 from model_registry.evidence import Check, GateReport
 
 if TYPE_CHECKING:
@@ -98,6 +98,10 @@ def _keys(spec: ModelSpec, scored: ScoreResult, table: Path) -> Check:
     ]
     if not found:
         return Check("keys are unique", passed=True, observed="no keys", expected="each key once")
+    if any(f.schema != found[0].schema for f in found) or not same_types(found[0].schema, table):
+        types = ", ".join(sorted({str(t) for f in found for t in f.schema.types}))
+        expected = "one in all files, and the one that the table has: deliver that, or choose another output.table"
+        return Check("keys have one type", passed=False, observed=types, expected=expected, column=", ".join(key))
     keys = pa.concat_tables(found)
     groups = keys.group_by(key).aggregate([([], "count_all")])
     twice = groups.filter(pc.greater(groups["count_all"], 1))

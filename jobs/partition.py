@@ -42,16 +42,14 @@ class Calendar:
 
     def parse(self, key: str) -> Partition:
         """The partition that a key names. Raises Misconfigured for a key of another form."""
-        layout = KEY_FORMAT[self.every]
         try:
-            local = self._local(key)
-        except ValueError:
-            local = None
-        if local is None or local.strftime(layout) != key:
+            found = self._from_local(self._local(key))
+        except (ValueError, OverflowError):  # the latter at the end of time
+            found = None
+        if found is None or found.key != key:
             raise Misconfigured(
                 f"{key[:60]!r} is no partition key: write one like {EXAMPLE[self.every]}, for one {self.every}."
             )
-        found = self._from_local(local)
         if found.start == found.end:
             raise Misconfigured(f"There is no {key} in {self.timezone}: the clock change leaves that {self.every} out.")
         return found
@@ -73,10 +71,13 @@ class Calendar:
         return found
 
     def back_from(self, newest: Partition, length: timedelta) -> tuple[Partition, ...]:
-        """The partitions that lie within `length` before the end of `newest`, oldest first."""
+        """The partitions that lie within `length` before the end of `newest`, oldest first.
+
+        `length` is measured on the clock of the time zone: one day back is one partition, also when it has 25 hours.
+        """
         found: list[Partition] = []
-        at = newest
-        while at.start >= newest.end - length:
+        at, oldest = newest, self._local(newest.key) + self._step - length
+        while self._local(at.key) >= oldest:
             found.append(at)
             at = self.before(at)
         return tuple(reversed(found))

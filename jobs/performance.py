@@ -42,6 +42,8 @@ def performance(settings: Settings, spec: ModelSpec, partition: Partition, as_of
     scores = table.to_pyarrow_dataset().to_table(
         columns=[*spec.key, "score"], filter=pc.field(PARTITION) == partition.key
     )
+    if not len(scores):
+        raise Misconfigured(f"{spec.model} {partition} is not published yet.")
     label = load_pipeline_module(settings.models, spec.model).label
     labelled = load_dataset(settings, spec, label, [partition], as_of)
     frame = labelled.keys.to_pandas().assign(target=labelled.target)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jobs.errors import Misconfigured
 from jobs.source import SourceFile, input_digest, partition_files
 from jobs.spec_file import code_digest
-from jobs.table import app_id, open_table, predictions_path, published, rejected_path
+from jobs.table import Publication, app_id, open_table, predictions_path, published, rejected_path
 from model_registry.promotion import resolve
 from model_registry.store import Version
 
@@ -71,7 +72,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     files = partition_files(job.settings.data, spec.source.path, spec.source.column, partition)
     fragments = plan_fragments(files, spec.engine.rows_per_fragment)
     digest, code = input_digest(files), code_digest(job.settings.models, spec.model)
-    there = published(predictions_path(job.settings, spec)).get(partition.key)
+    there = _ours(published(predictions_path(job.settings, spec)), spec.model).get(partition.key)
     same = there is not None and (there.digest, there.version, there.input_digest, there.code) == (
         version.digest,
         version.number,
@@ -92,6 +93,13 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     )
     job.keep("plan", result)
     return result
+
+
+def _ours(found: dict[str, Publication], model: str) -> dict[str, Publication]:
+    other = next((p.model for p in found.values() if p.model != model), None)
+    if other is not None:
+        raise Misconfigured(f"output.table of {model} is the table of {other} too: give each model a table of its own.")
+    return found
 
 
 def plan_fragments(files: Sequence[SourceFile], rows_per_fragment: int) -> tuple[Fragment, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs.errors import Misconfigured
+from jobs.errors import Misconfigured, in_brief
 from jobs.spec import Feature, FeatureKind
 
 if TYPE_CHECKING:
@@ -62,13 +62,19 @@ class Predictor:
     features: dict[str, str]
 
     def score(self, features: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """One score for each row: the probability of class 1, or the predicted number. Shape (rows,)."""
+        """One score for each row: the probability of class 1, or the predicted number. Shape (rows,).
+
+        Raises Misconfigured when the pipeline cannot take the rows, for instance a null that it never learned from.
+        """
         if not len(features):
             return np.empty(0)
         frame = features[list(self.features)]
-        if self.task == "classification":
-            return np.asarray(self.pipeline.predict_proba(frame)[:, 1], dtype=np.float64)
-        return np.asarray(self.pipeline.predict(frame), dtype=np.float64)
+        try:
+            if self.task == "classification":
+                return np.asarray(self.pipeline.predict_proba(frame)[:, 1], dtype=np.float64)
+            return np.asarray(self.pipeline.predict(frame), dtype=np.float64)
+        except (ValueError, TypeError) as error:
+            raise Misconfigured(f"The pipeline cannot score these rows: {in_brief(error)}") from error
 
     def check_features(self, spec: ModelSpec) -> None:
         """Raise Misconfigured when the spec's features are not those that the version was trained with."""

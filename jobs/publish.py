@@ -65,12 +65,14 @@ def publish(job: JobContext) -> PublishResult:
     judged = job.recall("output-gate", OutputGateResult)
     path = predictions_path(job.settings, job.spec)
     there = published(path).get(plan.partition)
-    if there is not None and (plan.published or there.run == _attempt(job, scored)):
+    if there is not None and (plan.published or _committed(path, _attempt(job, scored)) is not None):
         return _done(job, there, unchanged=True)
     if judged.report is None or judged.attempt != scored.attempt:
         raise Rejected(f"The scores of {plan.model} {plan.partition} were not judged: run output-gate first.")
     if not judged.report.passed:
         raise Rejected(judged.report.verdict(), judged.report)
+    if not _holds(job, plan.predictions, path):
+        raise _superseded(job)  # before the rejected rows of the winner are replaced by ours
     key = _key_schema(job, scored)
     bad, good = _files(scored, "rejected"), _files(scored, "predictions")
     beside = rejected_path(job.settings, job.spec)
@@ -133,16 +135,16 @@ def _commit(
     attempt: str,
 ) -> int:
     """Replace the partition by these files in one commit and return the table's version. Raises Superseded."""
-    app, partition = app_id(job.partition), job.partition.key
+    partition = job.partition.key
     if (mine := _committed(path, attempt)) is not None:
         return mine
     table = open_table(path, fence.table_version) if fence.table_version is not None else ensure_table(path, columns)
-    if table is None or (DeltaTable(path).transaction_version(app) or 0) != fence.transaction:
+    if table is None or not _holds(job, fence, path):
         raise _superseded(job)
     schema = pa.schema([*columns, pa.field(PARTITION, pa.string())])
     properties = CommitProperties(
         custom_metadata={ATTEMPT: attempt, **(metadata(publication) if publication else {})},
-        app_transactions=[Transaction(app, fence.transaction + 1)],
+        app_transactions=[Transaction(app_id(job.partition), fence.transaction + 1)],
     )
     try:
         table.create_write_transaction(
@@ -156,6 +158,13 @@ def _commit(
     except CommitFailedError as error:
         raise _superseded(job) from error
     return int(DeltaTable(path).version())
+
+
+def _holds(job: JobContext, fence: Fence, path: Path) -> bool:
+    """Whether nobody published the partition to the table since the attempt began."""
+    table = open_table(path)
+    done = table.transaction_version(app_id(job.partition)) if table is not None else None
+    return (done or 0) == fence.transaction
 
 
 def _committed(path: Path, attempt: str) -> int | None:

@@ -17,7 +17,7 @@ from jobs.plan import Fragment
 from jobs.predictor import load_predictor
 from jobs.source import read, treat
 from jobs.spec import ModelSpec
-from jobs.table import predictions_schema, rejected_schema
+from jobs.table import predictions_schema, publishable, rejected_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,16 +66,17 @@ class FragmentResult:
 def score_fragment(task: FragmentTask) -> FragmentResult:
     """Score the rows of one fragment: every row is scored, or rejected with a reason.
 
-    Raises Rejected when the file is not what the spec says, Unavailable when the disk is full, and whatever the
-    pipeline raises.
+    Raises Rejected when the file is not what the spec says, Misconfigured when the pipeline cannot take its rows,
+    Unavailable when the disk is full, and whatever else the pipeline raises.
     """
     spec, fragment = task.spec, task.fragment
     columns = list(dict.fromkeys([*spec.key, *spec.features]))
     table = read(fragment.file, fragment.row_groups, columns)
-    treated = treat(table, spec, f"{Path(fragment.file).parent.name}/{Path(fragment.file).name}")
+    where = f"{Path(fragment.file).parent.name}/{Path(fragment.file).name}"
+    treated = treat(table, spec, where)
     good = treated.good
     score = load_predictor(task.version_files).score(treated.features[good])
-    keys = _plain(treated.keys)
+    keys = publishable(treated.keys, where)
     predictions = _predictions(keys.filter(pa.array(good)), score, task.version)
     rejected = _rejected(keys.filter(pa.array(~good)), treated.reason[~good])
     finite = score[np.isfinite(score)]
@@ -92,12 +93,6 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
         predictions=_leave(predictions, task.predictions_folder, task),
         rejected=_leave(rejected, task.rejected_folder, task),
     )
-
-
-def _plain(keys: pa.Table) -> pa.Table:
-    """Key columns without dictionaries, so that every file of the table has one schema."""
-    fields = [f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in keys.schema]
-    return keys.cast(pa.schema([pa.field(f.name, f.type) for f in fields]))
 
 
 def _predictions(keys: pa.Table, score: np.ndarray[Any, Any], version: int) -> pa.Table:

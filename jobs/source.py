@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.errors import Misconfigured, MissingPartition, Rejected
+from jobs.errors import Misconfigured, MissingPartition, Rejected, in_brief
 from jobs.spec import FeatureKind
 
 if TYPE_CHECKING:
@@ -106,10 +106,18 @@ def input_digest(files: Sequence[SourceFile]) -> str:
 
 
 def read(path: str, row_groups: Sequence[int] | None, columns: Sequence[str]) -> pa.Table:
-    """The columns of some row groups (default: all). Raises Rejected, naming file and column, when one is missing."""
+    """The columns of some row groups (default: all).
+
+    Raises Rejected, naming file and column, when one is missing or stands twice.
+    """
     file = _open(path)
-    present = set(file.schema_arrow.names)
+    present = file.schema_arrow.names
     missing = [name for name in columns if name not in present]
+    twice = [name for name in columns if present.count(name) > 1]
+    if twice:
+        raise Rejected(
+            f"{Path(path).name} in {Path(path).parent.name} has two columns {twice[0]}: deliver it with one."
+        )
     if missing:
         raise Rejected(
             f"{Path(path).name} in {Path(path).parent.name} has no column {' and no column '.join(missing)}: "
@@ -120,6 +128,24 @@ def read(path: str, row_groups: Sequence[int] | None, columns: Sequence[str]) ->
         return file.read_row_groups(groups, columns=list(columns), use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def together(tables: Sequence[pa.Table], where: str) -> pa.Table:
+    """The rows of several files as one table, whichever of them have dictionaries or a column without any value.
+
+    Raises Rejected when a column has types that do not go together; `where` says where in that message.
+    """
+    try:
+        return pa.concat_tables([_decoded(table) for table in tables], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise Rejected(
+            f"{where}: the files differ in the type of a column: {in_brief(error)}. Deliver one type."
+        ) from error
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    fields = [f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in table.schema]
+    return table.cast(pa.schema(fields))
 
 
 def treat(table: pa.Table, spec: ModelSpec, where: str) -> Treated:

@@ -23,7 +23,7 @@ REGRESSION_METRICS = ("rmse", "mae", "r2")
 
 
 def _duration(value: object) -> object:
-    if isinstance(value, str) and re.match(DURATION, value):
+    if isinstance(value, str) and re.fullmatch(DURATION, value):
         unit = {"m": "minutes", "h": "hours", "d": "days"}[value[-1]]
         return timedelta(**{unit: int(value[:-1])})
     if isinstance(value, timedelta):
@@ -58,7 +58,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Source(_Part):
@@ -291,6 +291,8 @@ class ModelSpec(_Part):
         ]
         if self.training.holdout >= self.training.window:
             faults.append("training.holdout must be shorter than training.window")
+        if len(set(self.key)) != len(self.key):
+            faults.append(f"key: {', '.join(self.key)} names a column twice")
         taken = {"score", "model_version", "partition"} & set(self.key)
         faults += [f"key: a key column cannot be called {name}, as a column of the output is" for name in sorted(taken)]
         if faults:

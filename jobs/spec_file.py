@@ -46,7 +46,11 @@ def load_spec(models: Path, name: str) -> ModelSpec:
     if not path.is_file():
         known = ", ".join(model_names(models)) or "none"
         raise Misconfigured(f"There is no model {name!r} (no file {_shown(path)}); the models are: {known}.")
-    spec = parse_spec(path.read_text(encoding="utf-8"), _shown(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InvalidSpec(f"{_shown(path)}: this is not UTF-8: save it in that encoding") from None
+    spec = parse_spec(text, _shown(path))
     if spec.model != name:
         raise InvalidSpec(f"{_shown(path)}: model: {spec.model!r} must be the name of its folder, {name!r}")
     return spec
@@ -54,15 +58,10 @@ def load_spec(models: Path, name: str) -> ModelSpec:
 
 def parse_spec(text: str, where: str) -> ModelSpec:
     """The spec that a YAML text holds; `where` names the file in messages. Raises InvalidSpec."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidSpec(f"{where}{line}: this is not YAML: {error.problem}") from None
+    node, content, twice = _loaded(text, where)
     if not isinstance(content, dict):
         raise InvalidSpec(f"{where}: a spec is a mapping of keys to values, and this is not")
-    faults = [(line, f"{key}: the key stands twice in one mapping") for line, key in _twice(node)]
+    faults = [(line, f"{key}: the key stands twice in one mapping") for line, key in twice]
     try:
         spec = ModelSpec.model_validate(content)
     except ValidationError as error:
@@ -71,6 +70,20 @@ def parse_spec(text: str, where: str) -> ModelSpec:
     if faults or spec is None:
         raise InvalidSpec("\n".join(f"{where}:{line}: {fault}" for line, fault in sorted(faults)))
     return spec
+
+
+def _loaded(text: str, where: str) -> tuple[yaml.Node | None, object, list[tuple[int, str]]]:
+    """The text as nodes and as values, and its keys that stand twice. Raises InvalidSpec."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return node, yaml.safe_load(text), _twice(node)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InvalidSpec(f"{where}{line}: this is not YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:  # a character that cannot be, a 31st of February
+        raise InvalidSpec(f"{where}: this is not YAML: {str(error).splitlines()[0][:200]}") from None
+    except RecursionError:
+        raise InvalidSpec(f"{where}: this is nested too deeply, or refers to itself") from None
 
 
 def load_pipeline_module(models: Path, name: str) -> PipelineModule:

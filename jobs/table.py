@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Schema
 from deltalake.exceptions import TableNotFoundError
+
+from jobs.errors import Rejected, in_brief
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from jobs.spec import ModelSpec
 
 PARTITION = "partition"
+_AS_THEY_ARE = {pa.string(), pa.binary(), pa.bool_(), pa.date32(), pa.float64()}
 KEPT_FOREVER = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
@@ -68,6 +71,45 @@ def predictions_schema(key: pa.Schema) -> pa.Schema:
 def rejected_schema(key: pa.Schema) -> pa.Schema:
     """The columns of a file of rejected rows: the key (which may be null) and `reason`."""
     return pa.schema([*key, pa.field("reason", pa.string())])
+
+
+def publishable(keys: pa.Table, where: str) -> pa.Table:
+    """The key's columns in types that the table can hold: all files of a partition give the same ones.
+
+    Raises Rejected, naming file (`where`) and column, for a type or a value that would not come back as it went in.
+    """
+    columns = {}
+    for name in keys.column_names:
+        try:
+            columns[name] = keys[name].cast(_publishable_type(keys.schema.field(name).type))
+        except (pa.ArrowException, KeyError) as error:
+            raise Rejected(f"{where}: the key {name} cannot be published: {in_brief(error)}. Take another.") from error
+    return pa.table(columns)
+
+
+def _publishable_type(found: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(found):
+        return _publishable_type(found.value_type)
+    if pa.types.is_integer(found):
+        return pa.int64()
+    if pa.types.is_timestamp(found):
+        return pa.timestamp("us", "UTC" if found.tz else None)
+    if pa.types.is_null(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found):
+        return pa.string()
+    if pa.types.is_float32(found):
+        return pa.float64()
+    if found in _AS_THEY_ARE or pa.types.is_decimal128(found):
+        return found
+    raise pa.ArrowInvalid(f"{found} is no type for a key")
+
+
+def same_types(columns: pa.Schema, path: Path) -> bool:
+    """Whether the columns are those of the table at `path`, if there is one: its older files must stay readable."""
+    table = open_table(path)
+    if table is None:
+        return True
+    there = {field.name: field.type for field in table.schema().fields}
+    return all(there.get(field.name) == field.type for field in Schema.from_arrow(columns).fields)
 
 
 def open_table(path: Path, version: int | None = None) -> DeltaTable | None:

@@ -13,13 +13,13 @@ import numpy as np
 
 from jobs.code_version import code_version
 from jobs.dataset import Dataset, Window, load_dataset, training_window
-from jobs.errors import Misconfigured, Rejected
+from jobs.errors import Misconfigured, Rejected, in_brief
 from jobs.metrics import measure
 from jobs.plots import training_plots
 from jobs.predictor import DATA, Predictor, save_predictor
 from jobs.registry import prepare_mlflow
 from jobs.source import check_columns
-from jobs.spec_file import load_pipeline_module
+from jobs.spec_file import PipelineModule, load_pipeline_module
 from jobs.training import TrainResult, seed_all
 from model_registry.artifacts import digest_of
 from model_registry.codec import digest
@@ -46,7 +46,7 @@ def train(job: JobContext) -> TrainResult:
     training = load_dataset(job.settings, job.spec, module.label, window.training, window.as_of)
     holdout = load_dataset(job.settings, job.spec, module.label, window.holdout, window.as_of)
     _enough(job.spec, training, holdout)
-    pipeline = module.build()
+    pipeline = _built(module, job.spec)
     seed_all(pipeline, job.spec.training.seed)
     _fit(pipeline, training, job.spec)
     kinds = {name: feature.kind.value for name, feature in job.spec.features.items()}
@@ -82,6 +82,20 @@ def _enough(spec: ModelSpec, training: Dataset, holdout: Dataset) -> None:
             raise Rejected(f"label() of {spec.model} must give 0 and 1, both; it gave {values[:5].tolist()}.")
 
 
+def _built(module: PipelineModule, spec: ModelSpec) -> Pipeline:
+    import sklearn.pipeline
+
+    try:
+        pipeline = module.build()
+    except Exception as error:
+        raise Misconfigured(f"build() of {spec.model} failed: {in_brief(error)}.") from error
+    if not isinstance(pipeline, sklearn.pipeline.Pipeline):
+        raise Misconfigured(
+            f"build() of {spec.model} must return a scikit-learn Pipeline, not {type(pipeline).__name__}."
+        )
+    return pipeline
+
+
 def _fit(pipeline: Pipeline, training: Dataset, spec: ModelSpec) -> None:
     from threadpoolctl import threadpool_limits
 
@@ -89,9 +103,10 @@ def _fit(pipeline: Pipeline, training: Dataset, spec: ModelSpec) -> None:
     try:
         with threadpool_limits(limits=spec.training.threads):
             pipeline.fit(training.features, target)
-    except (ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise Misconfigured(f"The pipeline of {spec.model} cannot be fitted: {reason}") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise Misconfigured(f"The pipeline of {spec.model} cannot be fitted: {in_brief(error)}") from error
+    if spec.task == "classification" and not hasattr(pipeline, "predict_proba"):
+        raise Misconfigured(f"The pipeline of {spec.model} has no predict_proba, and its task is classification.")
 
 
 def _log(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from jobs.errors import Unavailable
+from jobs.errors import Misconfigured, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 R = TypeVar("R")
+PATIENCE = 300  # seconds; a cluster that grows on demand begins to when there is work
 
 
 class DaskEngine:
@@ -27,12 +28,22 @@ class DaskEngine:
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         """See `Engine.map`."""
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         futures = self._client.map(function, tasks, pure=False, retries=1)
         try:
+            if futures:
+                self._client.wait_for_workers(1, timeout=PATIENCE)
             for future in as_completed(futures, loop=self._client.loop):
                 yield future.result()
+        except TimeoutError as error:
+            if self._client.ncores():
+                raise  # the function's own
+            raise Unavailable(f"The Dask scheduler at {self._scheduler} has no worker: start one.") from error
+        except KilledWorker as error:
+            raise Unavailable(
+                "Dask workers died over a task again and again: give them more memory, or less work in one fragment."
+            ) from error
         finally:
             unfinished = [future for future in futures if not future.done()]
             if unfinished:
@@ -53,6 +64,10 @@ class DaskEngine:
             )
         try:
             self._client = Client(self._cluster or self._scheduler, timeout=10, set_as_default=False)
+        except ValueError as error:
+            raise Misconfigured(
+                f"{self._scheduler!r} is no address of a Dask scheduler: write one like tcp://host:8786."
+            ) from error
         except OSError as error:
             raise Unavailable(
                 f"No Dask scheduler answers at {self._scheduler}: start it, or unset LAMPLIGHTER_DASK_SCHEDULER."

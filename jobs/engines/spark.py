@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import socket
 import sys
+import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from jobs.errors import LamplighterError, Misconfigured, Unavailable
+from jobs.errors import Misconfigured, Unavailable, in_brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,16 +40,20 @@ class SparkEngine:
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         """See `Engine.map`. The results come together, when all is done."""
         context = self._session.sparkContext
-        results = context.parallelize(tasks, max(1, len(tasks))).map(lambda task: _caught(function, task)).collect()
+        work = context.parallelize(tasks, max(1, len(tasks))).map(lambda task: _caught(function, task))
+        try:
+            results = work.collect()
+        except Exception as error:  # not the function's own, which come back as values
+            raise Unavailable(f"Spark lost its workers or its master: {in_brief(error)}") from error
         for result in results:
-            if isinstance(result, LamplighterError):
-                raise result
+            if isinstance(result, _Raised):
+                raise result.error
             yield result
 
     def __enter__(self) -> Self:
         if find_java() is None:
             raise Misconfigured(
-                "The Spark engine needs Java 17 or 21, and there is none (no JAVA_HOME, no java on the path): install "
+                "The Spark engine needs Java 17 or 21, and there is none (in JAVA_HOME, or else on the path): install "
                 "Debian's openjdk-17-jre-headless, or choose the engine local or dask."
             )
         for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
@@ -79,6 +86,8 @@ def _check_master(master: str) -> None:
         return
     try:
         socket.create_connection((address.hostname, address.port or 7077), timeout=5).close()
+    except ValueError as error:
+        raise Misconfigured(f"{master!r} is no address of a Spark master: write one like spark://host:7077.") from error
     except OSError as error:
         raise Unavailable(
             f"No Spark master answers at {master}: start it, or unset LAMPLIGHTER_SPARK_MASTER."
@@ -88,14 +97,28 @@ def _check_master(master: str) -> None:
 def find_java() -> str | None:
     """The java program that Spark would start, or None."""
     home = os.environ.get("JAVA_HOME")
-    if home and (Path(home) / "bin" / "java").is_file():
-        return str(Path(home) / "bin" / "java")
+    if home:  # Spark looks nowhere else then
+        return shutil.which(str(Path(home) / "bin" / "java"))
     return shutil.which("java")
 
 
-def _caught(function: Callable[[T], R], task: T) -> R | LamplighterError:
-    """Bring our own errors back as values: Spark would retry them, and bury them in a Java stack trace."""
+@dataclass(frozen=True)
+class _Raised:
+    error: Exception
+
+
+def _caught(function: Callable[[T], R], task: T) -> R | _Raised:
+    """Bring errors back as values: Spark would retry them, and bury them in a Java stack trace."""
     try:
         return function(task)
-    except LamplighterError as error:
-        return error
+    except Exception as error:  # noqa: BLE001 - it is raised again on the other side
+        error.add_note("".join(traceback.format_exception(error)))  # the frames stay behind with the worker
+        return _Raised(_picklable(error))
+
+
+def _picklable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own, of a moment ago
+    except Exception:  # noqa: BLE001 - an error can fail in any way to be pickled
+        return RuntimeError(in_brief(error))
+    return error

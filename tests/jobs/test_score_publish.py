@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
@@ -193,6 +194,35 @@ def test_of_two_attempts_at_once_one_is_published_and_the_other_says_who_won(
         publish(one)
     assert predictions(open_shop)["toy_id"].is_unique
     assert len(predictions(open_shop)) == (110 if published_before else 120)
+
+
+def test_an_attempt_that_was_overtaken_leaves_the_rejected_rows_of_the_winner(open_shop: Any) -> None:
+    one = open_shop.prepare(DAY, "one")
+    rows = pd.read_parquet(open_shop.sales(DAY))
+    rows.loc[0, "price"] = -1.0
+    open_shop.write_sales(DAY, rows)
+    publish(open_shop.prepare(DAY, "two"))
+    with pytest.raises(Superseded):
+        publish(one)
+    rejected = DeltaTable(rejected_path(open_shop.settings, one.spec)).to_pandas()
+    assert rejected["reason"].tolist() == ["price:below_minimum"]
+
+
+def test_keys_of_another_type_than_the_table_has_are_not_published(open_shop: Any) -> None:
+    publish(open_shop.prepare(DAY))
+    rows = pd.read_parquet(open_shop.sales("2026-01-17")).assign(toy_id=range(120))
+    open_shop.write_sales("2026-01-17", rows)
+    with pytest.raises(Rejected, match="keys have one type on column toy_id FAILED"):
+        open_shop.prepare("2026-01-17")
+
+
+def test_dictionary_keys_and_large_text_are_published_as_text(open_shop: Any) -> None:
+    rows = pa.Table.from_pandas(pd.read_parquet(open_shop.sales(DAY)), preserve_index=False)
+    large = rows.set_column(0, "toy_id", pc.binary_join_element_wise(rows["toy_id"], "b", "-").cast(pa.large_string()))
+    open_shop.write_sales(DAY, rows.set_column(0, "toy_id", rows["toy_id"].dictionary_encode()))
+    open_shop.write_sales(DAY, large, "part-1.parquet")
+    publish(open_shop.prepare(DAY))
+    assert predictions(open_shop)["toy_id"].nunique() == 240
 
 
 def test_publishing_again_after_an_answer_that_was_lost_changes_nothing(open_shop: Any) -> None:

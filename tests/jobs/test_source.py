@@ -187,6 +187,14 @@ def test_a_missing_column_is_named(shop: Any) -> None:
         read(str(path), None, ["toy_id", "weight", "age"])
 
 
+def test_a_column_that_stands_twice_is_named(shop: Any) -> None:
+    path = shop.sales(DAY) / "part-0.parquet"
+    rows = pq.read_table(path)
+    pq.write_table(pa.table([*rows.columns, rows["price"]], names=[*rows.column_names, "price"]), path)
+    with pytest.raises(Rejected, match="has two columns price: deliver it with one"):
+        read(str(path), None, ["toy_id", "price"])
+
+
 def test_a_file_without_rows_gives_no_fragment(shop: Any) -> None:
     shop.write_sales(DAY, pq.read_table(shop.sales(DAY) / "part-0.parquet").slice(0, 0), "none.parquet")
     fragments = plan_fragments(files(shop), 1000)

@@ -56,6 +56,9 @@ def test_all_faults_are_named_at_once() -> None:
         ("holdout: 7d", "holdout: 99d", "training.holdout must be shorter than training.window"),
         ("key: [flight_id]", "key: [score]", "a key column cannot be called score"),
         ("key: [flight_id]", "key: []", "key"),
+        ("key: [flight_id]", "key: [flight_id, flight_id]", "names a column twice"),
+        ("reject_budget: 0.01", "reject_budget: .nan", "reject_budget = nan"),
+        ("start: 2013-01-01", "start: 2013-02-31", "this is not YAML: day is out of range for month"),
         ("task: classification", "task: classification\ntask: regression", "task: the key stands twice"),
         ("expect_table_row_count_to_be_between", "expect_miracles", "input_checks.0.expectation = 'expect_miracles'"),
         ("model: flight_delays", "model: Flight Delays", "model = 'Flight Delays'"),
@@ -80,6 +83,7 @@ def test_a_time_zone_that_there_is_not() -> None:
         ("model: [", "this is not YAML"),
         ("- a\n- b", "a spec is a mapping"),
         ("", "a spec is a mapping"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
         ("a: !!python/object:os.system x", "this is not YAML"),
     ],
 )
