@@ -73,7 +73,8 @@ def judge_partitions(settings: Settings, spec: ModelSpec, partitions: Sequence[P
     per_column = [c for c in spec.input_checks if c not in per_table]
     checks = [*_always(tables, partitions, spec)]
     if all(t.num_rows for t in tables):
-        checks += [_worst([_expect(t.to_pandas(), [check])[0] for t in tables], partitions) for check in per_table]
+        frames = [t.to_pandas() for t in tables]
+        checks += [_worst([_expect(f, [check])[0] for f in frames], partitions) for check in per_table]
         if per_column:
             checks += _expect(together(tables, subject).to_pandas(), per_column)
     digest = input_digest([file for files in found for file in files])

@@ -107,12 +107,19 @@ def save_predictor(folder: Path, pipeline: Pipeline, spec: ModelSpec) -> None:
 
 @lru_cache(maxsize=4)
 def load_predictor(files: str) -> Predictor:
-    """The predictor in a version's (verified) files; kept for the next fragment of the same process."""
+    """The predictor in a version's (verified) files; kept for the next fragment of the same process.
+
+    Raises Misconfigured when the files hold a type that is not in our list; nothing of them is run then.
+    """
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     folder = Path(files) / DATA
     content = json.loads((folder / FEATURES).read_text(encoding="utf-8"))
-    pipeline = skops.io.load(folder / PIPELINE, trusted=list(TRUSTED))
+    try:
+        pipeline = skops.io.load(folder / PIPELINE, trusted=list(TRUSTED))
+    except UntrustedTypesFoundException as error:
+        raise Misconfigured(f"The version holds types that are not loaded: {in_brief(error)}. Retrain.") from error
     return Predictor(pipeline, content["task"], content["features"])
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, Schema
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from jobs.errors import Rejected, in_brief
 
@@ -127,7 +127,12 @@ def ensure_table(path: Path, columns: pa.Schema) -> DeltaTable:
         return found
     path.mkdir(parents=True, exist_ok=True)
     schema = pa.schema([*columns, pa.field(PARTITION, pa.string())])
-    return DeltaTable.create(path, schema, mode="ignore", partition_by=[PARTITION], configuration=dict(KEPT_FOREVER))
+    try:
+        return DeltaTable.create(
+            path, schema, mode="ignore", partition_by=[PARTITION], configuration=dict(KEPT_FOREVER)
+        )
+    except CommitFailedError:  # another attempt created it at the same moment
+        return DeltaTable(path)
 
 
 def app_id(partition: Partition) -> str:

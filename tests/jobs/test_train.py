@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -203,6 +204,18 @@ def test_the_predictor_loads_without_mlflow_and_without_pickle(open_shop: Any) -
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
     assert not list(files.rglob("*.pkl"))
+
+
+def test_a_version_with_a_type_that_is_not_in_our_list_is_refused(tmp_path: Path) -> None:
+    import skops.io
+    from sklearn.gaussian_process.kernels import RBF
+
+    folder = tmp_path / "data" / "predictor"
+    folder.mkdir(parents=True)
+    (folder / "features.json").write_text('{"format": 1, "task": "regression", "features": {}}')
+    skops.io.dump([RBF(), Path("x")], folder / "pipeline.skops")
+    with pytest.raises(Misconfigured, match="holds types that are not loaded"):
+        load_predictor(str(tmp_path))
 
 
 def test_performance_is_that_of_the_published_scores(open_shop: Any) -> None:
