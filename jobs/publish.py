@@ -16,7 +16,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction
 
-from jobs.errors import Rejected, Superseded
+from jobs.errors import Rejected, Superseded, Unavailable
 from jobs.output_gate import OutputGateResult
 from jobs.plan import Fence, Plan
 from jobs.score import ScoreResult
@@ -26,6 +26,7 @@ from jobs.table import (
     Publication,
     app_id,
     ensure_table,
+    history,
     metadata,
     open_table,
     predictions_path,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from jobs.context import JobContext
 
 ATTEMPT = "lamplighter.attempt"
+TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def publish(job: JobContext) -> PublishResult:
         raise Rejected(f"The scores of {plan.model} {plan.partition} were not judged: run output-gate first.")
     if not judged.report.passed:
         raise Rejected(judged.report.verdict(), judged.report)
-    if not _holds(job, plan.predictions, path):
+    if not _holds(job, plan.predictions, open_table(path)):
         raise _superseded(job)  # before the rejected rows of the winner are replaced by ours
     key = _key_schema(job, scored)
     bad, good = _files(scored, "rejected"), _files(scored, "predictions")
@@ -134,35 +136,42 @@ def _commit(
     publication: Publication | None,
     attempt: str,
 ) -> int:
-    """Replace the partition by these files in one commit and return the table's version. Raises Superseded."""
+    """Replace the partition by these files in one commit and return its table version.
+
+    Raises Superseded when the partition was published since the attempt began, and Unavailable when commits to other
+    partitions got in between again and again.
+    """
     partition = job.partition.key
-    if (mine := _committed(path, attempt)) is not None:
-        return mine
-    table = open_table(path, fence.table_version) if fence.table_version is not None else ensure_table(path, columns)
-    if table is None or not _holds(job, fence, path):
-        raise _superseded(job)
     schema = pa.schema([*columns, pa.field(PARTITION, pa.string())])
     properties = CommitProperties(
         custom_metadata={ATTEMPT: attempt, **(metadata(publication) if publication else {})},
         app_transactions=[Transaction(app_id(job.partition), fence.transaction + 1)],
     )
-    try:
-        table.create_write_transaction(
-            [_action(file, partition, path) for file in files],
-            mode="overwrite",
-            schema=schema,
-            partition_by=[PARTITION],
-            partition_filters=[(PARTITION, "=", partition)],
-            commit_properties=properties,
-        )
-    except CommitFailedError as error:
-        raise _superseded(job) from error
-    return int(DeltaTable(path).version())
+    failure: CommitFailedError | None = None
+    for _ in range(TRIES):
+        if (mine := _committed(path, attempt)) is not None:
+            return mine
+        table = ensure_table(path, columns)
+        if not _holds(job, fence, table):
+            raise _superseded(job)
+        try:
+            table.create_write_transaction(
+                [_action(file, partition, path) for file in files],
+                mode="overwrite",
+                schema=schema,
+                partition_by=[PARTITION],
+                partition_filters=[(PARTITION, "=", partition)],
+                commit_properties=properties,
+            )
+        except CommitFailedError as error:  # the next try finds out whether it was about this partition
+            failure = error
+    if (mine := _committed(path, attempt)) is not None:
+        return mine
+    raise Unavailable(f"{job.spec.model} {job.partition} found the table busy {TRIES} times: run again.") from failure
 
 
-def _holds(job: JobContext, fence: Fence, path: Path) -> bool:
-    """Whether nobody published the partition to the table since the attempt began."""
-    table = open_table(path)
+def _holds(job: JobContext, fence: Fence, table: DeltaTable | None) -> bool:
+    """Whether nobody had published the partition since the attempt began when the table was opened."""
     done = table.transaction_version(app_id(job.partition)) if table is not None else None
     return (done or 0) == fence.transaction
 
@@ -170,8 +179,8 @@ def _holds(job: JobContext, fence: Fence, path: Path) -> bool:
 def _committed(path: Path, attempt: str) -> int | None:
     """The table version that this attempt made already: it was committed, and the caller did not learn of it."""
     table = open_table(path)
-    history = table.history() if table is not None else []
-    return next((int(commit["version"]) for commit in history if commit.get(ATTEMPT) == attempt), None)
+    commits = history(table) if table is not None else []
+    return next((int(commit["version"]) for commit in commits if commit.get(ATTEMPT) == attempt), None)
 
 
 def _action(file: WrittenFile, partition: str, table: Path) -> AddAction:

@@ -140,12 +140,22 @@ def app_id(partition: Partition) -> str:
     return f"score:{partition}"
 
 
+def history(table: DeltaTable) -> list[dict[str, Any]]:
+    """The commits to a table, newest first.
+
+    The library counts versions down from the one that was opened, also when somebody has committed since; as the log
+    is kept for good, its length says what the newest is.
+    """
+    commits: list[dict[str, Any]] = table.history()
+    return [commit | {"version": len(commits) - 1 - age} for age, commit in enumerate(commits)]
+
+
 def publications(path: Path) -> list[Publication]:
     """All publications in the table's history, oldest first."""
     table = open_table(path)
     if table is None:
         return []
-    found = [_publication(commit) for commit in table.history()]
+    found = [_publication(commit) for commit in history(table)]
     return [p for p in reversed(found) if p is not None]
 
 

@@ -1,0 +1,155 @@
+"""Attempts that overlap: whatever their order, one is what readers see, with its own rejected rows beside it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+
+from jobs.context import JobContext
+from jobs.errors import Misconfigured, Superseded
+from jobs.input_gate import input_gate
+from jobs.output_gate import output_gate
+from jobs.performance import performance
+from jobs.plan import plan
+from jobs.publish import PublishResult, publish
+from jobs.score import score
+from jobs.table import predictions_path, published, rejected_path
+
+DAY = "2026-01-16"
+
+
+def spoil(shop: Any, rows: int) -> None:
+    """Deliver the day again, with that many rows that will be rejected."""
+    frame = pd.read_parquet(shop.sales(DAY))
+    frame["price"] = frame["price"].abs()
+    frame.loc[: rows - 1, "price"] = -1.0 - frame.loc[: rows - 1, "price"]
+    shop.write_sales(DAY, frame)
+
+
+def rejected(shop: Any) -> int:
+    return len(DeltaTable(rejected_path(shop.settings, shop.job(DAY).spec)).to_pandas())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_attempts_at_the_same_moment_exactly_one_is_published(open_shop: Any, first: bool) -> None:
+    if not first:
+        publish(open_shop.prepare(DAY, "earlier"))
+        spoil(open_shop, 1)
+    jobs = [open_shop.prepare(DAY, f"run-{n}") for n in range(4)]
+    all_at_once = Barrier(len(jobs))
+
+    def attempt(job: JobContext) -> PublishResult | Superseded:
+        all_at_once.wait()
+        try:
+            return publish(job)
+        except Superseded as error:
+            return error
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        results = list(pool.map(attempt, jobs))
+    [winner] = [r for r in results if isinstance(r, PublishResult)]
+    frame = DeltaTable(predictions_path(open_shop.settings, jobs[0].spec)).to_pandas()
+    assert (len(frame), len(frame)) == (winner.publication.rows_scored, frame["toy_id"].nunique())
+    assert published(predictions_path(open_shop.settings, jobs[0].spec)) == {DAY: winner.publication}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_partitions_that_are_published_at_the_same_moment_do_not_disturb_each_other(
+    open_shop: Any, first: bool
+) -> None:
+    days = [f"2026-01-{day}" for day in range(15, 20)]
+    if not first:
+        publish(open_shop.prepare(days[0], "earlier"))
+        open_shop.write_sales(days[0], pd.read_parquet(open_shop.sales(days[0])).iloc[::-1])
+    jobs = [open_shop.prepare(day) for day in days]
+    all_at_once = Barrier(len(jobs))
+
+    def attempt(job: JobContext) -> PublishResult:
+        all_at_once.wait()
+        return publish(job)
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        results = list(pool.map(attempt, jobs))
+    found = published(predictions_path(open_shop.settings, jobs[0].spec))
+    assert found == {day: result.publication for day, result in zip(days, results, strict=True)}
+    frame = DeltaTable(predictions_path(open_shop.settings, jobs[0].spec)).to_pandas()
+    assert frame["partition"].value_counts().to_dict() == dict.fromkeys(days, 120)
+    for day, publication in found.items():
+        frame = DeltaTable(predictions_path(open_shop.settings, jobs[0].spec), publication.table_version).to_pandas()
+        assert day in set(frame["partition"])
+
+
+def test_an_attempt_that_was_overtaken_does_not_replace_the_winners_rejected_rows(
+    open_shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jobs.publish as module
+
+    spoil(open_shop, 2)
+    slow = open_shop.prepare(DAY, "slow")
+    describe = module._describe
+
+    def meanwhile(*arguments: Any) -> Any:
+        """Between the two commits of the slow attempt another one begins, on other input."""
+        monkeypatch.undo()
+        spoil(open_shop, 5)
+        open_shop.prepare(DAY, "late")
+        return describe(*arguments)
+
+    monkeypatch.setattr(module, "_describe", meanwhile)
+    assert publish(slow).publication.rows_rejected == 2
+    with pytest.raises(Superseded, match="was published by version 1 in run 'slow"):
+        publish(open_shop.job(DAY, "late"))
+    assert rejected(open_shop) == 2
+
+
+def test_an_attempt_that_published_and_was_replaced_later_does_not_claim_what_replaced_it(open_shop: Any) -> None:
+    first = open_shop.prepare(DAY, "first")
+    publish(first)
+    spoil(open_shop, 3)
+    publish(open_shop.prepare(DAY, "second"))
+    retried = publish(first)
+    assert retried.unchanged
+    assert retried.publication.run.startswith("second ")
+    assert rejected(open_shop) == 3
+
+
+def test_two_models_cannot_share_a_table(open_shop: Any) -> None:
+    publish(open_shop.prepare(DAY))
+    before = published(predictions_path(open_shop.settings, open_shop.job(DAY).spec))
+    models = open_shop.settings.models
+    (models / "games").mkdir()
+    for file in ("model.yaml", "pipeline.py"):
+        text = (models / "toys" / file).read_text()
+        (models / "games" / file).write_text(text.replace("model: toys", "model: games"))
+    job = JobContext.create(open_shop.settings, "games", "2026-01-14")
+    from jobs.evaluate import evaluate
+    from jobs.judge import judge, promote
+    from jobs.train import train
+
+    for step in (train, evaluate, judge, promote):
+        step(job)
+    with pytest.raises(Misconfigured, match=r"output.table of games is the table of toys too"):
+        plan(JobContext.create(open_shop.settings, "games", "2026-01-17"))
+    assert published(predictions_path(open_shop.settings, job.spec)) == before
+
+
+def test_a_partition_that_is_not_published_has_no_performance(open_shop: Any) -> None:
+    job = open_shop.job(DAY)
+    with pytest.raises(Misconfigured, match="no published predictions"):
+        performance(open_shop.settings, job.spec, job.partition, job.partition.end)
+    publish(open_shop.prepare("2026-01-17"))
+    with pytest.raises(Misconfigured, match="toys 2026-01-16 is not published"):
+        performance(open_shop.settings, job.spec, job.partition, job.partition.end)
+
+
+def test_an_engine_of_the_callers_choice_scores_what_the_spec_would(open_shop: Any) -> None:
+    job = open_shop.job(DAY)
+    plan(job)
+    input_gate(job)
+    with pytest.raises(Misconfigured, match="There is no engine 'ray'"):
+        score(job, "ray")
+    assert score(job, "local").rows_scored == 120
+    assert output_gate(job).report.passed
