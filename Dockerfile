@@ -60,7 +60,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     LAMPLIGHTER_DATA=/var/lib/lamplighter/data \
     LAMPLIGHTER_TABLES=/var/lib/lamplighter/tables \
     LAMPLIGHTER_WORK=/var/lib/lamplighter/work \
-    LAMPLIGHTER_CACHE=/var/lib/lamplighter/cache
+    LAMPLIGHTER_CACHE=/var/lib/lamplighter/cache \
+    LAMPLIGHTER_SNAPSHOTS=/var/lib/lamplighter/snapshots
 
 # Last, because it changes with every commit.
 ARG LAMPLIGHTER_CODE_VERSION=unknown

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.errors import Misconfigured, MissingPartition, Rejected, in_brief
 from jobs.partition import Partition
@@ -49,7 +50,12 @@ class Window:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled rows. `digest` pins the files that they came from, `keys` name the rows."""
+    """Labelled rows, partition by partition, in the order of their keys within each.
+
+    `digest` pins the files that they came from, `keys` name the rows, `extra` holds the further columns that were asked
+    for as the source has them (a null is a null of pandas), and `parts` says which rows are of which partition: its
+    key, and the keys of its rows in the types that its own files have.
+    """
 
     features: pd.DataFrame
     target: np.ndarray[Any, np.dtype[np.float64]]
@@ -57,6 +63,8 @@ class Dataset:
     digest: str
     rows_rejected: int
     rows_unlabelled: int
+    extra: pd.DataFrame
+    parts: tuple[tuple[str, pa.Table], ...]
 
     def __len__(self) -> int:
         return len(self.target)
@@ -82,32 +90,69 @@ def load_dataset(
     label: Callable[[pd.DataFrame], pd.Series[Any]],
     partitions: Sequence[Partition],
     as_of: datetime,
+    extra: Sequence[str] = (),
 ) -> Dataset:
-    """Read, treat and label the rows of some partitions.
+    """Read, treat and label the rows of some partitions; `extra` names further columns of the source to bring along.
 
     Rows that the spec's rules reject and rows whose label is null or was not known at `as_of` are left out and counted.
-    Raises MissingPartition and Rejected.
+    Neither the number of a partition's files nor the order of its rows makes a difference. Raises MissingPartition and
+    Rejected.
     """
     import pandas as pd
 
     _all_there(settings, spec, partitions)
-    digests, features, targets, keys, rejected, unlabelled = sha256(), [], [], [], 0, 0
+    digests, features, targets, keys, extras, rejected, unlabelled = sha256(), [], [], [], [], 0, 0
     for partition in partitions:
-        rows, digest = _read_all(settings, spec.source.path, spec, partition, _source_columns(spec))
+        rows, digest = _read_all(settings, spec.source.path, spec, partition, _source_columns(spec, extra))
+        rows = by_key(rows, spec)
         labels, label_digest = _read_all(settings, spec.label.path, spec, partition, _label_columns(spec))
         digests.update(f"{digest}{label_digest}".encode())
         treated = treat(rows, spec, f"{spec.source.path} {partition}")
         known = _known(labels, spec, as_of)
         target = _target(treated.keys.to_pandas(), treated.features, known, spec, label)
         kept = treated.good & ~np.isnan(target)
+        mask = pa.array(kept)
         rejected += int((~treated.good).sum())
         unlabelled += int((treated.good & np.isnan(target)).sum())
         features.append(treated.features[kept])
         targets.append(target[kept])
-        keys.append(treated.keys.filter(pa.array(kept)))
-    frame = pd.concat(features, ignore_index=True)
-    names = together(keys, spec.source.path)
-    return Dataset(frame, np.concatenate(targets), names, digests.hexdigest(), rejected, unlabelled)
+        keys.append(treated.keys.filter(mask))
+        extras.append(rows.select(list(dict.fromkeys(extra))).filter(mask))
+    return Dataset(
+        features=pd.concat(features, ignore_index=True),
+        target=np.concatenate(targets),
+        keys=together(keys, spec.source.path),
+        digest=digests.hexdigest(),
+        rows_rejected=rejected,
+        rows_unlabelled=unlabelled,
+        extra=_frame(together(extras, spec.source.path), sum(map(len, targets))),
+        parts=tuple((partition.key, rows) for partition, rows in zip(partitions, keys, strict=True)),
+    )
+
+
+def by_key(rows: pa.Table, spec: ModelSpec) -> pa.Table:
+    """The rows in the order of their keys; rows that share a key in the order of their features."""
+    names = list(dict.fromkeys([*spec.key, *spec.features]))
+    ranked = pa.table([_sortable(rows[name]) for name in names], names=[str(n) for n in range(len(names))])
+    order = [(name, "ascending") for name in ranked.column_names]
+    return rows.take(pc.sort_indices(ranked, sort_keys=order))
+
+
+def _sortable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column, or its values as text where Arrow cannot put them into an order."""
+    try:
+        pc.sort_indices(column.slice(0, 0))
+    except pa.ArrowException:
+        return pa.chunked_array([pa.array([repr(value) for value in column.to_pylist()], pa.string())])
+    return column
+
+
+def _frame(extra: pa.Table, rows: int) -> pd.DataFrame:
+    """Further columns as pandas has them, but for whole numbers with nulls, which stay whole."""
+    import pandas as pd
+
+    frame: pd.DataFrame = extra.to_pandas(integer_object_nulls=True)
+    return frame.set_axis(pd.RangeIndex(rows), axis=0) if extra.num_columns else pd.DataFrame(index=range(rows))
 
 
 def _all_there(settings: Settings, spec: ModelSpec, partitions: Sequence[Partition]) -> None:
@@ -124,8 +169,8 @@ def _all_there(settings: Settings, spec: ModelSpec, partitions: Sequence[Partiti
         )
 
 
-def _source_columns(spec: ModelSpec) -> list[str]:
-    return list(dict.fromkeys([*spec.key, *spec.features]))
+def _source_columns(spec: ModelSpec, extra: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*spec.key, *spec.features, *extra]))
 
 
 def _label_columns(spec: ModelSpec) -> list[str]:

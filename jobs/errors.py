@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model_registry.errors import LamplighterError, Misconfigured, Rejected, Unavailable
+from model_registry.errors import LamplighterError, Misconfigured, Rejected, Tampered, Unavailable
 
 __all__ = [
     "InvalidSpec",
@@ -13,6 +13,8 @@ __all__ = [
     "MissingPartition",
     "Rejected",
     "Superseded",
+    "Tampered",
+    "TamperedSnapshot",
     "Unavailable",
     "disk_is_full",
     "in_brief",
@@ -41,3 +43,7 @@ class MissingPartition(Unavailable):
 
 class Superseded(Rejected):
     """Another attempt published the partition after this one began."""
+
+
+class TamperedSnapshot(Tampered):
+    """A part of a snapshot is missing, or its rows are not those of its digest."""

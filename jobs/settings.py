@@ -39,6 +39,7 @@ class Settings:
     tables: Path
     work: Path
     cache: Path
+    snapshots: Path
     ledger_url: str
     tracking_uri: str
     artifact_root: str | None
@@ -63,6 +64,7 @@ class Settings:
             tables=folder("TABLES", home / "tables"),
             work=folder("WORK", home / "work"),
             cache=folder("CACHE", home / "cache"),
+            snapshots=folder("SNAPSHOTS", home / "snapshots"),
             ledger_url=env.get("LAMPLIGHTER_LEDGER_URL") or f"sqlite:///{home / 'ledger.db'}",
             tracking_uri=tracking_uri or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
             artifact_root=None if tracking_uri else (home / "mlflow" / "artifacts").as_uri(),

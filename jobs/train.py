@@ -5,27 +5,28 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from jobs.code_version import code_version
+from jobs.code_version import ENVIRONMENT_FILE, ModelCode, environment
 from jobs.dataset import Dataset, Window, load_dataset, training_window
-from jobs.errors import Misconfigured, Rejected, in_brief
+from jobs.fit import check_enough, fit
 from jobs.metrics import measure
 from jobs.plots import training_plots
 from jobs.predictor import DATA, Predictor, save_predictor
 from jobs.registry import prepare_mlflow
+from jobs.snapshot import SNAPSHOT_FILE, Snapshot, keep_parts, part_tables, rows_of
 from jobs.source import check_columns
-from jobs.spec_file import PipelineModule, load_pipeline_module
-from jobs.training import TrainResult, seed_all
+from jobs.spec_file import PIPELINE_FILE, SPEC_FILE, load_pipeline_module
+from jobs.training import TrainResult
 from model_registry.artifacts import digest_of
-from model_registry.codec import digest
+from model_registry.codec import digest, to_json
 from model_registry.store import NewVersion
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from sklearn.pipeline import Pipeline
 
     from jobs.context import JobContext
@@ -35,26 +36,33 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # which
 REQUIREMENTS = ("lamplighter", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """What pins a fit: its rows, and the model's own files."""
+
+    snapshot: Snapshot
+    code: ModelCode
+
+
 def train(job: JobContext) -> TrainResult:
     """Train a candidate for the partition, and register it once: the same files give the version that is there.
 
     Raises Rejected when there are too few labelled rows, MissingPartition, Misconfigured and Unavailable.
     """
     check_columns(job.spec)
+    code = ModelCode.read(job.settings.models, job.spec.model)
     module = load_pipeline_module(job.settings.models, job.spec.model)
     window = training_window(job.spec, job.partition)
     training = load_dataset(job.settings, job.spec, module.label, window.training, window.as_of)
     holdout = load_dataset(job.settings, job.spec, module.label, window.holdout, window.as_of)
-    _enough(job.spec, training, holdout)
-    pipeline = _built(module, job.spec)
-    seed_all(pipeline, job.spec.training.seed)
-    _fit(pipeline, training, job.spec)
-    kinds = {name: feature.kind.value for name, feature in job.spec.features.items()}
-    predictor = Predictor(pipeline, job.spec.task, kinds)
+    check_enough(job.spec, training, holdout)
+    tables = part_tables(training)
+    snapshot = _keep(job, tables, part_tables(holdout))
+    predictor = fit(module, job.spec, rows_of(tables.values(), job.spec))
     score = predictor.score(holdout.features)
     metrics = measure(job.spec.task, holdout.target, score)
     plots = training_plots(job.spec.task, predictor, holdout.features, holdout.target, score, job.spec.training.seed)
-    new = _log(job, predictor, window, (training, holdout), metrics, plots)
+    new = _log(job, predictor, window, (training, holdout), metrics, Provenance(snapshot, code), plots)
     result = TrainResult(
         version=job.registry().store.register(new),
         window=f"{window.training[0]} to {window.training[-1]}",
@@ -69,44 +77,9 @@ def train(job: JobContext) -> TrainResult:
     return result
 
 
-def _enough(spec: ModelSpec, training: Dataset, holdout: Dataset) -> None:
-    for part, rows in (("training", len(training)), ("holdout", len(holdout))):
-        if rows < spec.training.minimum_rows:
-            raise Rejected(
-                f"The {part} of {spec.model} has {rows} labelled rows, and training.minimum_rows is "
-                f"{spec.training.minimum_rows}: wait for more labels, or lengthen training.window or holdout."
-            )
-    if spec.task == "classification":
-        values = np.unique(np.concatenate([training.target, holdout.target]))
-        if not np.array_equal(values, [0.0, 1.0]):
-            raise Rejected(f"label() of {spec.model} must give 0 and 1, both; it gave {values[:5].tolist()}.")
-
-
-def _built(module: PipelineModule, spec: ModelSpec) -> Pipeline:
-    import sklearn.pipeline
-
-    try:
-        pipeline = module.build()
-    except Exception as error:
-        raise Misconfigured(f"build() of {spec.model} failed: {in_brief(error)}.") from error
-    if not isinstance(pipeline, sklearn.pipeline.Pipeline):
-        raise Misconfigured(
-            f"build() of {spec.model} must return a scikit-learn Pipeline, not {type(pipeline).__name__}."
-        )
-    return pipeline
-
-
-def _fit(pipeline: Pipeline, training: Dataset, spec: ModelSpec) -> None:
-    from threadpoolctl import threadpool_limits
-
-    target = training.target.astype(np.int64) if spec.task == "classification" else training.target
-    try:
-        with threadpool_limits(limits=spec.training.threads):
-            pipeline.fit(training.features, target)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise Misconfigured(f"The pipeline of {spec.model} cannot be fitted: {in_brief(error)}") from error
-    if spec.task == "classification" and not hasattr(pipeline, "predict_proba"):
-        raise Misconfigured(f"The pipeline of {spec.model} has no predict_proba, and its task is classification.")
+def _keep(job: JobContext, training: dict[str, pa.Table], holdout: dict[str, pa.Table]) -> Snapshot:
+    root, model = job.settings.snapshots, job.spec.model
+    return Snapshot(model, keep_parts(root, model, training), keep_parts(root, model, holdout))
 
 
 def _log(
@@ -115,6 +88,7 @@ def _log(
     window: Window,
     datasets: tuple[Dataset, Dataset],
     metrics: dict[str, float],
+    provenance: Provenance,
     plots: dict[str, bytes],
 ) -> NewVersion:
     """Log the run with everything that is known about it, and describe the version to register."""
@@ -124,10 +98,15 @@ def _log(
 
     mlflow.set_tracking_uri(job.settings.tracking_uri)
     spec = job.spec
-    code = code_version()
+    made_by = environment()
     with mlflow.start_run(experiment_id=_experiment(job), run_name=f"{spec.model} {job.partition}") as run:
         mlflow.set_tags(
-            {"lamplighter.partition": job.partition.key, "lamplighter.run": job.run, "lamplighter.code": code}
+            {
+                "lamplighter.partition": job.partition.key,
+                "lamplighter.run": job.run,
+                "lamplighter.code": made_by.code,
+                "lamplighter.snapshot": provenance.snapshot.digest,
+            }
         )
         if project_run is not None:
             mlflow.set_tag("lamplighter.project_run", project_run)
@@ -135,11 +114,14 @@ def _log(
         mlflow.log_metrics(metrics | {"rows_training": len(datasets[0]), "rows_holdout": len(datasets[1])})
         for dataset, context in zip(datasets, ("training", "holdout"), strict=True):
             _log_lineage(job, dataset, context)
-        mlflow.log_text((job.settings.models / spec.model / "model.yaml").read_text(encoding="utf-8"), "model.yaml")
+        mlflow.log_text(provenance.code.spec, SPEC_FILE)
+        mlflow.log_text(provenance.code.pipeline, PIPELINE_FILE)
+        mlflow.log_text(to_json(provenance.snapshot), SNAPSHOT_FILE)
+        mlflow.log_text(to_json(made_by), ENVIRONMENT_FILE)
         for name, image in plots.items():
             _log_bytes(mlflow, image, f"plots/{name}.png")
         signature = _signature(spec)
-        artifact_uri, files_digest = _log_model(mlflow, predictor, spec, signature, run.info.run_id)
+        artifact_uri, files_digest = _log_model(mlflow, predictor, spec, run.info.run_id)
     return NewVersion(
         model=spec.model,
         digest=files_digest,
@@ -149,6 +131,8 @@ def _log(
         trained_until=window.end,
         mlflow_run_id=run.info.run_id,
         artifact_uri=artifact_uri,
+        snapshot=provenance.snapshot.digest,
+        code=provenance.code.digest,
     )
 
 
@@ -207,24 +191,32 @@ def _signature(spec: ModelSpec) -> Any:
     return ModelSignature(Schema(inputs), Schema([ColSpec(DataType.double, "score")]))
 
 
-def _log_model(mlflow: Any, predictor: Predictor, spec: ModelSpec, signature: Any, run: str) -> tuple[str, str]:
+def _log_model(mlflow: Any, predictor: Predictor, spec: ModelSpec, mlflow_run_id: str) -> tuple[str, str]:
     """Log the version's files and return where they are and their digest."""
+    with tempfile.TemporaryDirectory() as scratch:
+        files = Path(scratch) / "model"
+        save_version(files, predictor, spec, mlflow_run_id)
+        mlflow.log_artifacts(str(files), "model")
+        return mlflow.get_artifact_uri("model"), digest_of(files)
+
+
+def save_version(files: Path, predictor: Predictor, spec: ModelSpec, mlflow_run_id: str) -> None:
+    """Write all files of a version into the new folder `files`: the same fit gives the same digest."""
+    import mlflow
+
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / Path(DATA).name
         save_predictor(data, predictor.pipeline, spec)
-        files = Path(scratch) / "model"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # asks for example rows, which are not ours to publish
             mlflow.pyfunc.save_model(
                 str(files),
                 loader_module="jobs.predictor",
                 data_path=str(data),
-                signature=signature,
+                signature=_signature(spec),
                 pip_requirements=[f"{name}=={package_version(name)}" for name in REQUIREMENTS],
-                mlflow_model=mlflow.models.Model(run_id=run, artifact_path="model"),
+                mlflow_model=mlflow.models.Model(run_id=mlflow_run_id, artifact_path="model"),
             )
-        mlflow.log_artifacts(str(files), "model")
-        return mlflow.get_artifact_uri("model"), digest_of(files)
 
 
 def _log_bytes(mlflow: Any, content: bytes, name: str) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_registry.errors import UnknownVersion
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from model_registry.evidence import GateReport
     from model_registry.store import NewVersion, Stage, Version
 
 
 class MemoryStore:
-    """A `RegistryStore` that forgets everything when the process ends. `artifact_uri` must be a local folder."""
+    """A `RegistryStore` that forgets everything when the process ends.
+
+    `artifact_uri` must be a local folder; the other files of the run lie beside it.
+    """
 
     def __init__(self) -> None:
         self._versions: dict[str, list[Version]] = {}
@@ -63,3 +65,8 @@ class MemoryStore:
         target = folder / f"{version.model}-{version.number}"
         shutil.copytree(version.artifact_uri, target, symlinks=True, dirs_exist_ok=True)
         return target
+
+    def run_file(self, version: Version, name: str) -> str | None:
+        """See `RegistryStore.run_file`."""
+        path = Path(version.artifact_uri).parent / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None

@@ -42,6 +42,7 @@ class MlflowStore:
             "partition": new.partition,
             "trained_from": new.trained_from.isoformat(),
             "trained_until": new.trained_until.isoformat(),
+            **{name: value for name, value in (("snapshot", new.snapshot), ("code", new.code)) if value},
         }
         with self._answering():
             self._ensure_model(new.model)
@@ -119,17 +120,20 @@ class MlflowStore:
         return report
 
     def _kept_report(self, version: Version) -> GateReport | None:
-        run, path = version.mlflow_run_id, _evidence_path(version)
-        with self._answering(), TemporaryDirectory() as folder:
-            if path not in {found.path for found in self._client.list_artifacts(run, str(Path(path).parent))}:
-                return None
-            text = Path(self._client.download_artifacts(run, path, folder)).read_text(
-                encoding="utf-8", errors="replace"
-            )
+        text = self.run_file(version, _evidence_path(version))
         try:
-            return from_json(GateReport, text)
+            return None if text is None else from_json(GateReport, text)
         except ValueError:
             return None
+
+    def run_file(self, version: Version, name: str) -> str | None:
+        """See `RegistryStore.run_file`."""
+        run, folder = version.mlflow_run_id, name.rpartition("/")[0]
+        with self._answering(f"The run of {version} is not in MLflow"), TemporaryDirectory() as scratch:
+            if name not in {found.path for found in self._client.list_artifacts(run, folder or None)}:
+                return None
+            local = Path(self._client.download_artifacts(run, name, scratch))
+            return local.read_text(encoding="utf-8", errors="replace")
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """See `RegistryStore.fetch`."""
@@ -191,6 +195,8 @@ def _version(found: Any) -> Version:
             trained_until=datetime.fromisoformat(tags[TAG + "trained_until"]),
             mlflow_run_id=found.run_id,
             artifact_uri=found.source,
+            snapshot=tags.get(TAG + "snapshot", ""),
+            code=tags.get(TAG + "code", ""),
         )
     except KeyError as error:
         raise Misconfigured(

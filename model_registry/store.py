@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -26,7 +26,9 @@ class NewVersion:
     """What is registered: all that is known of a version before the registry gives it a number.
 
     `digest` pins its files, `signature` is the digest of its features and target, `partition` the one it was retrained
-    for, `trained_until` the end (UTC) of the newest data that it or the choice of it has seen.
+    for, `trained_until` the end (UTC) of the newest data that it or the choice of it has seen. `snapshot` pins the rows
+    that it was trained and evaluated on, `code` the model.yaml and pipeline.py; both are empty when it was registered
+    before these were kept.
     """
 
     model: str
@@ -37,6 +39,8 @@ class NewVersion:
     trained_until: datetime
     mlflow_run_id: str
     artifact_uri: str
+    snapshot: str = ""
+    code: str = ""
 
     def numbered(self, number: int) -> Version:
         """The version under the number that the registry gave."""
@@ -47,7 +51,7 @@ class NewVersion:
 class Version(NewVersion):
     """One registered version of a model."""
 
-    number: int
+    number: int = field(kw_only=True)
 
     def __str__(self) -> str:
         return f"{self.model} version {self.number}"
@@ -86,4 +90,8 @@ class RegistryStore(Protocol):
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """Bring the version's files below `folder` and return where they are. They are not verified yet."""
+        ...
+
+    def run_file(self, version: Version, name: str) -> str | None:
+        """The text of a file that was logged with the version's run, or None when there is none. Not verified."""
         ...

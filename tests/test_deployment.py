@@ -170,7 +170,7 @@ def test_addresses_name_services():
 def test_airflow_dask_and_spark_share_the_folder_that_the_image_names():
     folders = {key: value for key, value in image_environment().items() if key.startswith("LAMPLIGHTER_")}
     home = folders.pop("LAMPLIGHTER_HOME")
-    for key in ("DATA", "TABLES", "WORK", "CACHE"):
+    for key in ("DATA", "TABLES", "WORK", "CACHE", "SNAPSHOTS"):
         assert folders[f"LAMPLIGHTER_{key}"].startswith(f"{home}/")
     for name in set(OURS) - {"mlflow"}:
         assert f"lamplighter:{home}" in OURS[name]["volumes"], name

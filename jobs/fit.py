@@ -1,0 +1,72 @@
+"""From rows, a spec and a `pipeline.py` to a fitted pipeline: what `train` and `reproduce` share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jobs.errors import Misconfigured, Rejected, in_brief
+from jobs.predictor import Predictor
+from jobs.training import seed_all
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from jobs.dataset import Dataset
+    from jobs.snapshot import Rows
+    from jobs.spec import ModelSpec
+    from jobs.spec_file import PipelineModule
+
+
+def fit(module: PipelineModule, spec: ModelSpec, rows: Rows) -> Predictor:
+    """Build the pipeline, seed it, and fit it on the rows, on as many threads as the spec says.
+
+    Raises Misconfigured when it cannot be built or fitted.
+    """
+    pipeline = _built(module, spec)
+    seed_all(pipeline, spec.training.seed)
+    _fit(pipeline, rows, spec)
+    kinds = {name: feature.kind.value for name, feature in spec.features.items()}
+    return Predictor(pipeline, spec.task, kinds)
+
+
+def check_enough(spec: ModelSpec, training: Dataset, holdout: Dataset) -> None:
+    """Raise Rejected when there are too few labelled rows, or targets that the task cannot learn from."""
+    for part, rows in (("training", len(training)), ("holdout", len(holdout))):
+        if rows < spec.training.minimum_rows:
+            raise Rejected(
+                f"The {part} of {spec.model} has {rows} labelled rows, and training.minimum_rows is "
+                f"{spec.training.minimum_rows}: wait for more labels, or lengthen training.window or holdout."
+            )
+    if spec.task == "classification":
+        values = np.unique(np.concatenate([training.target, holdout.target]))
+        if not np.array_equal(values, [0.0, 1.0]):
+            raise Rejected(f"label() of {spec.model} must give 0 and 1, both; it gave {values[:5].tolist()}.")
+
+
+def _built(module: PipelineModule, spec: ModelSpec) -> Pipeline:
+    import sklearn.pipeline
+
+    try:
+        pipeline = module.build()
+    except Exception as error:
+        raise Misconfigured(f"build() of {spec.model} failed: {in_brief(error)}.") from error
+    if not isinstance(pipeline, sklearn.pipeline.Pipeline):
+        raise Misconfigured(
+            f"build() of {spec.model} must return a scikit-learn Pipeline, not {type(pipeline).__name__}."
+        )
+    return pipeline
+
+
+def _fit(pipeline: Pipeline, rows: Rows, spec: ModelSpec) -> None:
+    from threadpoolctl import threadpool_limits
+
+    target = rows.target.astype(np.int64) if spec.task == "classification" else rows.target
+    try:
+        with threadpool_limits(limits=spec.training.threads):
+            pipeline.fit(rows.features, target)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise Misconfigured(f"The pipeline of {spec.model} cannot be fitted: {in_brief(error)}") from error
+    if spec.task == "classification" and not hasattr(pipeline, "predict_proba"):
+        raise Misconfigured(f"The pipeline of {spec.model} has no predict_proba, and its task is classification.")
