@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from lamplighter import cli_jobs, cli_look, cli_stack
+from lamplighter import cli_answers, cli_jobs, cli_look, cli_stack
 from lamplighter.console import set_up_logging
 from lamplighter.parent import die_with_parent
 
@@ -17,6 +17,7 @@ app = typer.Typer(
 cli_stack.register(app)
 cli_jobs.register(app)
 cli_look.register(app)
+cli_answers.register(app)
 
 
 def main() -> None:

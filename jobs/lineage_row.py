@@ -1,0 +1,80 @@
+"""One row of a publication: its score, or why it was rejected. Read as of that publication, whatever came later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.errors import Misconfigured
+from jobs.table import PARTITION, open_table, predictions_path, rejected_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from jobs.settings import Settings
+    from jobs.spec import ModelSpec
+    from jobs.table import Publication
+
+
+@dataclass(frozen=True)
+class RowLineage:
+    """What became of a row: a `score` by `version`, or the `reason` why it was rejected, or neither."""
+
+    key: dict[str, str]
+    score: float | None
+    version: int | None
+    reason: str | None
+    sentence: str
+
+
+def find_row(settings: Settings, spec: ModelSpec, publication: Publication, key: Sequence[str]) -> RowLineage:
+    """The row with this key, one text for each column of the key; a composite key may be one text with commas.
+
+    Raises Misconfigured when the key does not have the columns or the types of the model's key.
+    """
+    named = dict(zip(spec.key, _split(spec, key), strict=True))
+    scored = _read(predictions_path(settings, spec), publication.table_version, publication.partition, named)
+    if scored:
+        score, version = scored[0]["score"], scored[0]["model_version"]
+        return RowLineage(named, score, version, None, f"The row has the score {score:.6g}, by version {version}.")
+    rejected = _read(rejected_path(settings, spec), publication.rejected_table_version, publication.partition, named)
+    if rejected:
+        reason = rejected[0]["reason"]
+        return RowLineage(named, None, None, reason, f"The row was rejected: {reason}.")
+    said = f"There is no row with this key in {publication.model} {publication.partition}, neither scored nor rejected."
+    return RowLineage(named, None, None, None, said)
+
+
+def _split(spec: ModelSpec, key: Sequence[str]) -> list[str]:
+    given = key[0].split(",") if len(key) == 1 and len(spec.key) > 1 else list(key)
+    if len(given) != len(spec.key):
+        raise Misconfigured(
+            f"The key of {spec.model} is {', '.join(spec.key)}: give --key once for each of them, in this order, or "
+            f"all in one with commas."
+        )
+    return given
+
+
+def _read(path: Path, table_version: int | None, partition: str, key: dict[str, str]) -> list[dict[str, Any]]:
+    table = open_table(path, table_version) if table_version is not None else None
+    if table is None:
+        return []
+    rows = table.to_pyarrow_dataset()
+    wanted = pc.field(PARTITION) == partition
+    for name, text in key.items():
+        wanted &= pc.field(name) == _value(name, text, rows.schema.field(name).type)
+    found: list[dict[str, Any]] = rows.to_table(filter=wanted).to_pylist()
+    return found
+
+
+def _value(name: str, text: str, kind: pa.DataType) -> pa.Scalar:
+    try:
+        return pa.array([text], pa.string()).cast(kind)[0]
+    except pa.ArrowException:
+        raise Misconfigured(
+            f"The key {name} is {kind}, and --key does not give one: write it as the source does."
+        ) from None
