@@ -17,11 +17,14 @@ FORMAT = 1
 
 
 def canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A key's column in the widest type of its sort: which width a file happens to have says nothing about the rows."""
+    """A column in the widest type of its sort, or as text: types that come back from a file as they went in.
+
+    Which width a file of the source happens to have says nothing about the rows.
+    """
     try:
         return column.cast(_widest(column.type))
-    except pa.ArrowInvalid:  # a value does not fit: the type then is part of what it says
-        return column
+    except pa.ArrowException:  # a value does not fit, or there is no such text
+        return _as_text(column)
 
 
 def content_digest(table: pa.Table) -> str:
@@ -41,9 +44,17 @@ def _widest(found: pa.DataType) -> pa.DataType:
         return pa.float64()
     if pa.types.is_timestamp(found):
         return pa.timestamp("us", "UTC" if found.tz else None)
-    if pa.types.is_null(found) or pa.types.is_string(found) or pa.types.is_string_view(found):
-        return pa.large_string()
-    return found
+    if pa.types.is_binary(found) or pa.types.is_large_binary(found) or pa.types.is_fixed_size_binary(found):
+        return pa.large_binary()
+    return found if pa.types.is_boolean(found) or pa.types.is_date32(found) else pa.large_string()
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.large_string())
+    except pa.ArrowException:
+        shown = [None if value is None else repr(value) for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(shown, pa.large_string())])
 
 
 def _update(total: _Hash, column: pa.ChunkedArray) -> None:
@@ -78,11 +89,7 @@ def _as_integers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def _as_bytes(column: pa.ChunkedArray) -> pa.LargeBinaryArray:
-    """Everything else as one array of bytes: text, bytes, or what Arrow or Python writes for the value."""
-    try:
-        texts = column.cast(pa.large_string()) if not pa.types.is_large_binary(column.type) else column
-    except pa.ArrowException:
-        shown = [None if value is None else repr(value) for value in column.to_pylist()]
-        texts = pa.chunked_array([pa.array(shown, pa.large_string())])
-    combined = texts.cast(pa.large_binary()).fill_null(b"").combine_chunks()
+    """Everything else as one array of bytes."""
+    texts = column if pa.types.is_large_binary(column.type) else _as_text(column).cast(pa.large_binary())
+    combined = texts.fill_null(b"").combine_chunks()
     return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined
