@@ -93,7 +93,8 @@ def _difference(settings: Settings, store: RegistryStore, version: Version, file
     except Tampered as error:
         return f"{said}. {error} {why}"
     names = sorted(name for name in before | now if before.get(name) != now.get(name))
-    fitted = any(name.startswith(DATA) for name in names)
+    names.sort(key=lambda name: not name.startswith(DATA))  # the fitted pipeline first, then what describes it
+    fitted = names[0].startswith(DATA)
     shown = f"{', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
     kind = "different are" if fitted else "the fitted pipeline is the same, and different are only"
     return f"{said}; {kind} {shown}. {why}"

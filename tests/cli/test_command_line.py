@@ -28,7 +28,7 @@ def run(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedPr
 
 def test_help_lists_every_command(tmp_path: Path) -> None:
     said = run(tmp_path, "--help").stdout
-    for command in ["demo", "up", "down", "status", "doctor", "spec", "feed", *JOBS]:
+    for command in ["demo", "up", "down", "status", "doctor", "spec", "feed", "reproduce", "lineage", *JOBS]:
         assert re.search(rf"\b{command}\b", said), command
 
 

@@ -56,6 +56,15 @@ class Room:
             self.model, made, "s" * 64, partition, TRAINED_FROM, TRAINED_UNTIL, mlflow_run_id, artifact_uri
         )
 
+    def log(self, version: Version, text: str, name: str) -> None:
+        """Log a text with the version's run."""
+        if self.kind != "memory":
+            self.client.log_text(version.mlflow_run_id, text, name)
+            return
+        path = Path(version.artifact_uri).parent / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
     def _logged(self, files: Path) -> tuple[str, str]:
         found = self.client.get_experiment_by_name(self.model)
         location = None if self.kind == "mlflow-server" else (self.folder / "artifacts").as_uri()

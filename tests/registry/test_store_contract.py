@@ -120,6 +120,29 @@ def test_fetched_files_are_a_copy(room: Any, tmp_path: Path) -> None:
     assert "wanted" in (room.store.fetch(version, tmp_path / "b") / "coefficients.json").read_text()
 
 
+def test_a_version_keeps_what_pins_its_rows_and_its_code(room: Any) -> None:
+    new = replace(room.new("one"), snapshot="a" * 64, code="b" * 64)
+    registered = room.store.register(new)
+    assert (registered.snapshot, registered.code) == ("a" * 64, "b" * 64)
+    assert room.store.version(room.model, 1) == registered
+    assert room.store.versions(room.model) == [registered]
+
+
+def test_a_version_without_these_is_read_as_before(room: Any) -> None:
+    room.store.register(room.new("one"))
+    found = room.store.version(room.model, 1)
+    assert (found.snapshot, found.code) == ("", "")
+
+
+@pytest.mark.parametrize("name", ["snapshot.json", "kept/deeper/pipeline.py"])
+def test_a_file_of_the_run_is_read_and_an_absent_one_is_none(room: Any, name: str) -> None:
+    version = room.store.register(room.new("one"))
+    assert room.store.run_file(version, name) is None
+    room.log(version, "Zürich\n", name)
+    assert room.store.run_file(version, name) == "Zürich\n"
+    assert room.store.run_file(version, f"{name}.old") is None
+
+
 # What only MLflow can do
 
 
@@ -180,6 +203,12 @@ def test_a_foreign_version_is_refused_with_a_remedy(mlflow_room: Any) -> None:
     with pytest.raises(Misconfigured, match=r"not registered by Lamplighter .*`lamplighter train`, or point the alias"):
         mlflow_room.store.version(mlflow_room.model, 2)
     assert mlflow_room.store.versions(mlflow_room.model) == [ours]
+
+
+def test_a_run_that_is_not_in_mlflow_is_named(mlflow_room: Any) -> None:
+    version = replace(mlflow_room.store.register(mlflow_room.new()), mlflow_run_id="f" * 32)
+    with pytest.raises(UnknownVersion, match=r"The run of .* version 1 is not in MLflow"):
+        mlflow_room.store.run_file(version, "snapshot.json")
 
 
 def test_a_server_that_does_not_answer_is_unavailable(closed_port: int) -> None:
