@@ -77,6 +77,13 @@ def test_the_width_of_a_keys_type_does_not_count(narrow: pa.Array, wide: pa.Arra
     assert one == other
 
 
+def test_every_nan_is_the_same_and_a_null_is_none() -> None:
+    bits = [0x7FF8000000000000, 0xFFF8000000000000, 0x7FF8000000000001]
+    tables = [pa.table({"x": pa.array(np.array([number], np.uint64).view(np.float64))}) for number in bits]
+    assert len({content_digest(table) for table in tables}) == 1
+    assert content_digest(pa.table({"x": pa.array([None], pa.float64())})) != content_digest(tables[0])
+
+
 def test_names_and_sorts_of_types_count() -> None:
     made = [
         pa.table({"a": [1, 2], "b": [3, 4]}),

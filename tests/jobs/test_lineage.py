@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -148,6 +150,21 @@ def test_a_version_that_was_asked_for_by_number_was_not_in_production(open_shop:
     publish(open_shop.prepare("2026-01-18", selector="2"))
     found = backward(open_shop, "2026-01-18")
     assert (found.version.number, found.report, found.promotion) == (2, None, None)
+
+
+def test_the_promotion_is_the_one_in_force_for_the_partition_as_was_known_when_it_was_published(open_shop: Any) -> None:
+    registry = open_registry(open_shop.settings)
+
+    def record(effective_from: str, reason: str) -> None:
+        with registry.ledger.locked("toys") as session:
+            first = session.history("toys")[0]
+            instant = datetime.fromisoformat(effective_from).replace(tzinfo=UTC)
+            session.append(replace(first, effective_from=instant, recorded_at=datetime.now(UTC), reason=reason))
+
+    record("2026-02-01", "once more, for later partitions")
+    publish(open_shop.prepare("2026-01-16"))
+    record("2026-01-16", "backdated after the publication")
+    assert backward(open_shop, "2026-01-16").promotion.reason == "retrain for 2026-01-14: first"
 
 
 def test_a_partition_that_is_not_published_is_one_sentence(told: Any) -> None:
