@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from model_registry.evidence import GateReport
-from model_registry.ledger import Promotion
+from model_registry.metric_gate import Decision
 from model_registry.store import Stage, Version
+from model_registry.timeline import Promotion
 
 if TYPE_CHECKING:
     from model_registry.promotion import Registry
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VersionHistory:
-    """A version, the report of its metric gate, and its moves to production, oldest first."""
+    """A version, the decision about it, and its moves to production, oldest first."""
 
     version: Version
-    report: GateReport | None
+    decision: Decision | None
     promotions: tuple[Promotion, ...]
 
     def outcome(self) -> str:
         """What became of it, in words."""
         if self.promotions:
             newest = self.promotions[-1]
-            return f"in production from {newest.effective_from:%Y-%m-%d} on"
-        if self.report is None:
+            until = f" until {newest.until:%Y-%m-%d}, by an override" if newest.until else " on"
+            return f"in production from {newest.effective_from:%Y-%m-%d}{until}"
+        if self.decision is None:
             return "not judged yet"
-        return "passed, not in production" if self.report.passed else "not promoted"
+        return "passed, not in production" if self.decision.report.passed else "not promoted"
 
 
 def version_histories(registry: Registry, model: str) -> list[VersionHistory]:

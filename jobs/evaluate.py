@@ -1,45 +1,64 @@
-"""The job `evaluate`: candidate and champion on the same holdout rows."""
+"""The job `evaluate`: candidate and champion on the same holdout rows, as far as the rules of the spec ask."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from jobs.dataset import load_dataset, training_window
+from jobs.evaluation import Evaluation
+from jobs.measure import Scored, measure_rules
 from jobs.metrics import measure
+from jobs.plots import comparison_plots
 from jobs.predictor import Predictor, load_predictor
 from jobs.spec_file import load_pipeline_module
-from jobs.training import Evaluation, TrainResult
+from jobs.training import TrainResult
 from model_registry.artifacts import verified
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobs.context import JobContext
+    from jobs.dataset import Dataset
     from model_registry.promotion import Registry
     from model_registry.store import Version
+
+PLOTS = "plots"
 
 
 def evaluate(job: JobContext, number: int | None = None) -> Evaluation:
     """Measure a version (default: the one that this run trained) and the champion as of the partition's end."""
-    registry = job.registry()
-    candidate = registry.store.version(job.spec.model, number or job.recall("train", TrainResult).version.number)
-    champion = registry.champion(job.spec.model, at=job.partition.end)
-    module = load_pipeline_module(job.settings.models, job.spec.model)
-    window = training_window(job.spec, job.partition)
-    holdout = load_dataset(job.settings, job.spec, module.label, window.holdout, window.as_of)
-
-    def metrics(version: Version) -> dict[str, float]:
-        score = _predictor(job, registry, version).score(holdout.features)
-        return measure(job.spec.task, holdout.target, score)
-
+    registry, spec = job.registry(), job.spec
+    candidate = registry.store.version(spec.model, number or job.recall("train", TrainResult).version.number)
+    champion = registry.champion(spec.model, at=job.partition.end)
+    rules = [gate.rule() for gate in spec.metric_gates]
+    holdout = _holdout(job, sorted({rule.by for rule in rules if rule.by is not None}))
+    predictor = _predictor(job, registry, candidate)
+    before = _predictor(job, registry, champion).score(holdout.features) if champion is not None else None
+    scored = Scored(holdout.target, predictor.score(holdout.features), before)
+    window = training_window(spec, job.partition).holdout
+    columns = {str(name): column for name, column in holdout.extra.items()}
     result = Evaluation(
         candidate=candidate,
         champion=champion,
         rows=len(holdout),
-        holdout=f"{window.holdout[0]} to {window.holdout[-1]}",
-        metrics=metrics(candidate),
-        champion_metrics=metrics(champion) if champion is not None else None,
+        holdout=f"{window[0]} to {window[-1]}",
+        metrics=measure(spec.task, scored.target, scored.candidate),
+        champion_metrics=measure(spec.task, scored.target, before) if before is not None else None,
+        measured=measure_rules(rules, scored, columns, spec.training.seed),
+        seed=spec.training.seed,
     )
+    for name, image in comparison_plots(spec.task, scored).items():
+        path = job.folder / PLOTS / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image)
     job.keep("evaluate", result)
     return result
+
+
+def _holdout(job: JobContext, slices: Sequence[str]) -> Dataset:
+    module = load_pipeline_module(job.settings.models, job.spec.model)
+    window = training_window(job.spec, job.partition)
+    return load_dataset(job.settings, job.spec, module.label, window.holdout, window.as_of, slices)
 
 
 def _predictor(job: JobContext, registry: Registry, version: Version) -> Predictor:

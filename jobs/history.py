@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jobs.errors import Misconfigured
 from jobs.spec_file import load_spec
-from model_registry.ledger import Promotion, effective
 from model_registry.store import Stage
+from model_registry.timeline import Promotion, effective
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
@@ -27,6 +28,8 @@ def moves(
     `known_at` leaves out what was recorded later. Raises Misconfigured when there is no such model.
     """
     load_spec(settings.models, model)
+    with suppress(Misconfigured):  # an alias that was moved by hand changes nothing in what was recorded
+        registry.settle(model)
     with registry.ledger.reading() as session:
         rows = session.history(model)
     if at is None:

@@ -1,17 +1,15 @@
-"""The jobs `judge` and `promote`: from an evaluation to a decision, and from a decision to the registry."""
+"""The job `judge`: from an evaluation to a decision, which is kept with the version."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from jobs.errors import Misconfigured
-from jobs.report_page import render_page, write_page
-from jobs.training import Evaluation
+from jobs.decision_page import decision_page
+from jobs.evaluate import PLOTS
+from jobs.evaluation import Evaluation
+from jobs.report_page import write_text
 from model_registry import metric_gate
 from model_registry.metric_gate import Decision
-from model_registry.promotion import PromotionResult, Request
-from model_registry.store import Stage
 
 if TYPE_CHECKING:
     from jobs.context import JobContext
@@ -19,40 +17,26 @@ if TYPE_CHECKING:
 
 def judge(job: JobContext) -> Decision:
     """Decide about the candidate of this run, and keep the report with the version and as a page."""
-    evaluation = job.recall("evaluate", Evaluation)
+    found = job.recall("evaluate", Evaluation)
     rules = [gate.rule() for gate in job.spec.metric_gates]
     decision = metric_gate.judge(
-        evaluation.candidate, evaluation.champion, evaluation.metrics, evaluation.champion_metrics, rules
+        found.candidate, found.champion, found.measured, rules, found.behaviour, _notes(job, found)
     )
-    sentences = [decision.verdict().removesuffix(f" {decision.report.verdict()}"), evaluation.sentence()]
-    page = render_page([decision.report], sentences)
+    plots = {path.stem: path.read_bytes() for path in sorted((job.folder / PLOTS).glob("*.png"))}
     if decision.champion is None or decision.champion.number != decision.candidate.number:
-        job.registry().store.attach(decision.candidate, decision.report, page)
+        better = metric_gate.improved(found.measured, rules)
+        registry = job.registry()
+        decision = registry.name(decision, improved=better)
+        registry.store.attach(decision, decision_page(decision, found, plots))
     job.keep("judge", decision)
-    write_page(job.folder / "judge.html", [decision.report], sentences=sentences)
+    write_text(job.folder / "judge.html", decision_page(decision, found, plots))
     return decision
 
 
-def promote(job: JobContext, stage: Stage | None = None, reason: str | None = None) -> PromotionResult:
-    """Carry out the decision of this run, effective from the end of the partition.
-
-    `stage` is the policy of the spec unless given. Raises ChampionMoved, Rejected and Misconfigured.
-    """
-    decision = job.recall("judge", Decision)
-    request = Request(
-        stage=stage or job.spec.promotion.to,
-        effective_from=job.partition.end,
-        actor=job.settings.actor,
-        reason=reason or f"retrain for {job.partition}: {decision.action}",
-        recorded_at=datetime.now(UTC),
+def _notes(job: JobContext, found: Evaluation) -> tuple[str, ...]:
+    against = f"version {found.champion.number} on the same rows" if found.champion else "no champion"
+    return (
+        f"Judged for partition {job.partition} on {found.rows:,} labelled rows of {found.holdout}, against {against}.",
+        f"Bounds come from a paired bootstrap over those rows, seed {found.seed}.",
+        *found.notes,
     )
-    result = job.registry().promote(decision, request)
-    job.keep("promote", result)
-    return result
-
-
-def stage_called(name: str) -> Stage:
-    """The stage that a person named. Raises Misconfigured."""
-    if name not in {Stage.production, Stage.staging}:
-        raise Misconfigured(f"There is no stage {name!r} to promote to: choose production or staging.")
-    return Stage(name)

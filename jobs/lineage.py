@@ -16,8 +16,8 @@ from jobs.snapshot import Snapshot, SnapshotPart
 from jobs.spec_file import load_spec
 from jobs.table import Publication, predictions_path, publications
 from model_registry.evidence import GateReport
-from model_registry.ledger import Promotion, effective
 from model_registry.store import Stage, Version
+from model_registry.timeline import Promotion, effective
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,9 +147,10 @@ def _snapshot(registry: Registry, version: Version) -> tuple[Snapshot | None, st
 def _report(registry: Registry, version: Version) -> tuple[GateReport | None, str | None]:
     """The report of the version's metric gate, or what is wrong with it."""
     try:
-        return registry.store.evidence(version), None
+        decision = registry.store.evidence(version)
     except Misconfigured as error:
         return None, str(error)
+    return decision.report if decision else None, None
 
 
 def _version(registry: Registry, publication: Publication) -> Version:

@@ -9,7 +9,7 @@ from jobs.errors import Misconfigured
 from jobs.source import SourceFile, input_digest, partition_files
 from jobs.spec_file import code_digest
 from jobs.table import Publication, app_id, open_table, predictions_path, published, rejected_path
-from model_registry.promotion import resolve
+from model_registry.resolution import resolve
 from model_registry.store import Version
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Plan:
         what = f"{self.model} {self.partition}: {self.rows:,} rows in {count} fragment{'' if count == 1 else 's'}"
         if self.published:
             return f"{what} were published by version {self.version.number} from the same input: nothing to do."
-        return f"{what} are to be scored by version {self.version.number}."
+        override = f", in production by an override {self.version.override}" if self.version.override else ""
+        return f"{what} are to be scored by version {self.version.number}{override}."
 
 
 def plan(job: JobContext, selector: str = "as-of") -> Plan:

@@ -16,23 +16,31 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def render_page(
-    reports: Sequence[GateReport], sentences: Sequence[str] = (), plots: Mapping[str, bytes] | None = None
-) -> str:
-    """The page as HTML text. `plots` maps captions to PNG images. All text is escaped."""
+def render(template: str, plots: Mapping[str, bytes] | None = None, **content: object) -> str:
+    """A page from one of our templates. `plots` maps captions to PNG images. All text is escaped."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("jobs"), autoescape=True)
-    title = f"{reports[0].gate.capitalize()} of {reports[0].subject}" if reports else "Report"
     images = [(caption, b64encode(image).decode()) for caption, image in (plots or {}).items()]
-    page: str = environment.get_template("report.html").render(
-        title=title, reports=reports, sentences=sentences, plots=images
-    )
+    page: str = environment.get_template(template).render(plots=images, **content)
     return page
+
+
+def render_page(
+    reports: Sequence[GateReport], sentences: Sequence[str] = (), plots: Mapping[str, bytes] | None = None
+) -> str:
+    """The page of some gate reports as HTML text."""
+    title = f"{reports[0].gate.capitalize()} of {reports[0].subject}" if reports else "Report"
+    return render("report.html", plots, title=title, reports=reports, sentences=sentences)
 
 
 def write_page(path: Path, reports: Sequence[GateReport], **parts: object) -> None:
     """Write the page that `render_page` gives for the same arguments, and log where it is."""
+    write_text(path, render_page(reports, **parts))  # type: ignore[arg-type]
+
+
+def write_text(path: Path, page: str) -> None:
+    """Write a page, and log where it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render_page(reports, **parts), encoding="utf-8")  # type: ignore[arg-type]
+    path.write_text(page, encoding="utf-8")
     log.info("the report is %s", path)

@@ -5,6 +5,7 @@ Every variable is documented in docs/configuration.md (a test keeps that true).
 
 from __future__ import annotations
 
+import getpass
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,13 @@ def make_folder(folder: Path, variable: str) -> Path:
             f"The folder {folder} cannot be made ({error.strerror}): set {variable} to a place that is yours."
         ) from error
     return folder
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"user {os.getuid()}"
 
 
 @dataclass(frozen=True)
@@ -70,5 +78,5 @@ class Settings:
             artifact_root=None if tracking_uri else (home / "mlflow" / "artifacts").as_uri(),
             dask_scheduler=env.get("LAMPLIGHTER_DASK_SCHEDULER") or None,
             spark_master=env.get("LAMPLIGHTER_SPARK_MASTER") or None,
-            actor=env.get("LAMPLIGHTER_ACTOR") or env.get("USER") or "unknown",
+            actor=env.get("LAMPLIGHTER_ACTOR") or env.get("USER") or _user(),
         )

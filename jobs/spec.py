@@ -8,18 +8,18 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from jobs.expectations import Expectation
 from jobs.partition import Calendar, Every
+from jobs.spec_gates import MetricGate, Part, PromotionPolicy
 from model_registry.evidence import Severity
-from model_registry.metric_gate import MetricRule
-from model_registry.store import Stage
+from model_registry.rules import CHANGED, COSTS
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
 DURATION = r"^[1-9][0-9]{0,4}[mhd]$"
-CLASSIFICATION_METRICS = ("auc", "average_precision", "log_loss", "brier")
-REGRESSION_METRICS = ("rmse", "mae", "r2")
+CLASSIFICATION_METRICS = ("auc", "average_precision", "log_loss", "brier", "calibration_error")
+REGRESSION_METRICS = ("rmse", "mae", "r2", "calibration_error")
 
 
 def _duration(value: object) -> object:
@@ -57,11 +57,7 @@ Cron = Annotated[str, AfterValidator(_cron)]
 Name = Annotated[str, Field(pattern=NAME)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Source(_Part):
+class Source(Part):
     """Where the rows to score are."""
 
     path: str = Field(min_length=1)
@@ -87,7 +83,7 @@ class FeatureKind(StrEnum):
     flag = "flag"
 
 
-class Feature(_Part):
+class Feature(Part):
     """How a feature is read, and which of its values reject a row."""
 
     kind: FeatureKind
@@ -104,7 +100,7 @@ def _feature(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
 
-class Label(_Part):
+class Label(Part):
     """Where the labels come from, and when."""
 
     path: str = Field(min_length=1)
@@ -117,7 +113,7 @@ class Label(_Part):
     """Column with the instant at which a label became known; later ones are not used."""
 
 
-class Training(_Part):
+class Training(Part):
     """What a retrain learns from."""
 
     window: Duration
@@ -132,18 +128,18 @@ class Training(_Part):
     """Fewer labelled rows than this, in training or holdout, stop the retrain."""
 
 
-class InputCheck(_Part):
+class InputCheck(Part):
     """One Great Expectations expectation about a batch."""
 
     expectation: Expectation
     """Name of the expectation."""
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     """Its arguments, as Great Expectations names them."""
-    severity: Severity = Severity.error
+    severity: Literal[Severity.error, Severity.warning] = Severity.error
     """`error` closes the gate, `warning` is reported."""
 
 
-class Bounds(_Part):
+class Bounds(Part):
     """A closed interval; an end that is left out is open."""
 
     at_least: float | None = None
@@ -152,7 +148,7 @@ class Bounds(_Part):
     """Largest value allowed."""
 
 
-class OutputChecks(_Part):
+class OutputChecks(Part):
     """What the scores of a partition must look like, beyond what always holds."""
 
     score: Bounds
@@ -161,37 +157,7 @@ class OutputChecks(_Part):
     """Bounds on the mean score of the partition."""
 
 
-class MetricGate(_Part):
-    """Bounds on one metric of the candidate on the holdout."""
-
-    metric: Literal["auc", "average_precision", "log_loss", "brier", "rmse", "mae", "r2"]
-    """Name of the metric."""
-    at_least: float | None = None
-    """Smallest value allowed."""
-    at_most: float | None = None
-    """Largest value allowed."""
-    not_worse_by: float | None = None
-    """How much worse than the champion on the same rows is allowed; negative demands an improvement."""
-
-    @model_validator(mode="after")
-    def _asks_something(self) -> MetricGate:
-        if self.at_least is None and self.at_most is None and self.not_worse_by is None:
-            raise ValueError("a metric gate needs at_least, at_most or not_worse_by")
-        return self
-
-    def rule(self) -> MetricRule:
-        """The rule that the registry's metric gate understands."""
-        return MetricRule(self.metric, self.at_least, self.at_most, self.not_worse_by)
-
-
-class PromotionPolicy(_Part):
-    """What becomes of a candidate that passed its metric gate."""
-
-    to: Literal[Stage.production, Stage.staging] = Stage.production
-    """`production` at once, or `staging`, where it waits for `lamplighter promote --to production`."""
-
-
-class Schedule(_Part):
+class Schedule(Part):
     """When a DAG runs, and for which partition."""
 
     cron: Cron
@@ -200,7 +166,7 @@ class Schedule(_Part):
     """The partition that begins at the tick, or the one that ended there."""
 
 
-class Schedules(_Part):
+class Schedules(Part):
     """The schedules of both DAGs, in the time zone of the source. A DAG without one runs when triggered."""
 
     score: Schedule | None = None
@@ -215,7 +181,7 @@ class Schedules(_Part):
     """Whether the scheduler runs the partitions that were missed while a DAG was paused."""
 
 
-class EngineChoice(_Part):
+class EngineChoice(Part):
     """What maps the work over the fragments."""
 
     name: Literal["auto", "local", "dask", "spark"] = "auto"
@@ -226,14 +192,14 @@ class EngineChoice(_Part):
     """Row groups are put together up to about this many rows."""
 
 
-class Output(_Part):
+class Output(Part):
     """Where predictions are published."""
 
     table: Name
     """Name of the table of predictions; its rejected rows are in `<table>_rejected`."""
 
 
-class Retries(_Part):
+class Retries(Part):
     """How often Airflow tries a task again when something was unavailable."""
 
     attempts: int = Field(default=3, ge=0, le=20)
@@ -242,7 +208,7 @@ class Retries(_Part):
     """Wait before each."""
 
 
-class ModelSpec(_Part):
+class ModelSpec(Part):
     """Everything that Lamplighter knows about a model."""
 
     model: Name
@@ -287,7 +253,7 @@ class ModelSpec(_Part):
         faults = [
             f"metric_gates: {gate.metric} is no metric of {self.task}; allowed are {', '.join(self.metrics)}"
             for gate in self.metric_gates
-            if gate.metric not in self.metrics
+            if gate.metric not in {*self.metrics, *COSTS, CHANGED}
         ]
         if self.training.holdout >= self.training.window:
             faults.append("training.holdout must be shorter than training.window")

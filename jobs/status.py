@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobs.errors import InvalidSpec
+from jobs.errors import InvalidSpec, Misconfigured
 from jobs.spec_file import load_spec, model_names
 from jobs.table import predictions_path, published
 from model_registry.store import Stage
@@ -17,15 +17,21 @@ if TYPE_CHECKING:
 def status(settings: Settings, registry: Registry) -> dict[str, Any]:
     """`{"models": {name: {"stages": {stage: version}, "partitions": {key: {version, rows_in, ...}}}}}`.
 
-    A model with an invalid spec is left out, and its faults are told under the key `invalid`.
+    A model with an invalid spec is left out, and its faults are told under the key `invalid`; an alias that was moved
+    by hand, or a version that was deleted, under `problems`.
     """
-    models, invalid = {}, {}
+    models, invalid, problems = {}, {}, {}
     for name in model_names(settings.models):
+        try:
+            registry.settle(name)
+        except Misconfigured as error:
+            problems[name] = str(error)
         try:
             models[name] = _model(settings, registry, name)
         except InvalidSpec as error:
             invalid[name] = str(error)
-    return {"models": models} | ({"invalid": invalid} if invalid else {})
+    found = {"models": models, "invalid": invalid, "problems": problems}
+    return {key: value for key, value in found.items() if value or key == "models"}
 
 
 def _model(settings: Settings, registry: Registry, name: str) -> dict[str, Any]:
@@ -41,4 +47,12 @@ def _model(settings: Settings, registry: Registry, name: str) -> dict[str, Any]:
         }
         for key, p in sorted(found.items())
     }
-    return {"stages": {s: v for s, v in stages.items() if v is not None}, "partitions": partitions}
+    staged = {stage: number for stage, number in stages.items() if number is not None}
+    known = {version.number: version for version in registry.store.versions(name)}
+    semver = {stage: known[number].semver for stage, number in staged.items() if number in known}
+    overrides = {stage: known[number].override for stage, number in staged.items() if number in known}
+    more = {
+        "semver": {stage: text for stage, text in semver.items() if text},
+        "override": overrides.get(Stage.production.value, ""),
+    }
+    return {"stages": staged, "partitions": partitions} | {key: value for key, value in more.items() if value}

@@ -20,8 +20,9 @@ from jobs.registry import prepare_mlflow
 from jobs.snapshot import SNAPSHOT_FILE, Snapshot, keep_parts, part_tables, rows_of
 from jobs.source import check_columns
 from jobs.spec_file import PIPELINE_FILE, SPEC_FILE, load_pipeline_module
-from jobs.training import TrainResult
-from model_registry.artifacts import digest_of
+from jobs.target import target_digest
+from jobs.training import Registered, TrainResult
+from model_registry.artifacts import MANIFEST, digest_of, manifest
 from model_registry.codec import digest, to_json
 from model_registry.store import NewVersion
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from jobs.spec import ModelSpec
 
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # which of its two views MLflow shows
+LOGGED = "logged"
 REQUIREMENTS = ("lamplighter", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")
 
 
@@ -63,8 +65,9 @@ def train(job: JobContext) -> TrainResult:
     metrics = measure(job.spec.task, holdout.target, score)
     plots = training_plots(job.spec.task, predictor, holdout.features, holdout.target, score, job.spec.training.seed)
     new = _log(job, predictor, window, (training, holdout), metrics, Provenance(snapshot, code), plots)
+    job.keep(LOGGED, new)
     result = TrainResult(
-        version=job.registry().store.register(new),
+        version=register(job).version,
         window=f"{window.training[0]} to {window.training[-1]}",
         rows=len(training),
         rows_rejected=training.rows_rejected,
@@ -75,6 +78,11 @@ def train(job: JobContext) -> TrainResult:
     )
     job.keep("train", result)
     return result
+
+
+def register(job: JobContext) -> Registered:
+    """Register what this run's `train` has logged, once: again, it gives the version that is there."""
+    return Registered(job.registry().store.register(job.recall(LOGGED, NewVersion)))
 
 
 def _keep(job: JobContext, training: dict[str, pa.Table], holdout: dict[str, pa.Table]) -> Snapshot:
@@ -133,6 +141,7 @@ def _log(
         artifact_uri=artifact_uri,
         snapshot=provenance.snapshot.digest,
         code=provenance.code.digest,
+        target=target_digest(spec, provenance.code.pipeline),
     )
 
 
@@ -197,6 +206,7 @@ def _log_model(mlflow: Any, predictor: Predictor, spec: ModelSpec, mlflow_run_id
         files = Path(scratch) / "model"
         save_version(files, predictor, spec, mlflow_run_id)
         mlflow.log_artifacts(str(files), "model")
+        mlflow.log_text(to_json(manifest(files)), MANIFEST)
         return mlflow.get_artifact_uri("model"), digest_of(files)
 
 

@@ -1,4 +1,4 @@
-"""What the jobs `train` and `evaluate` hand on, and the seeding that makes the same inputs give the same model."""
+"""What the job `train` hands on, and the seeding that makes the same inputs give the same model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ from model_registry.store import Version
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version that the registry has."""
+
+    version: Version
+
+    def sentence(self) -> str:
+        """The result for a person."""
+        return f"{self.version} is registered for {self.version.partition} (digest {self.version.digest[:12]})."
 
 
 @dataclass(frozen=True)
@@ -27,29 +38,6 @@ class TrainResult:
     def sentence(self) -> str:
         """The result for a person."""
         return f"{self.version} was trained on {self.rows:,} rows of {self.window} (digest {self.version.digest[:12]})."
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Candidate and champion on the same holdout rows."""
-
-    candidate: Version
-    champion: Version | None
-    rows: int
-    holdout: str
-    metrics: dict[str, float]
-    champion_metrics: dict[str, float] | None
-
-    def sentence(self) -> str:
-        """The result for a person."""
-        from jobs.metrics import in_words
-
-        against = (
-            f"; the champion, version {self.champion.number}: {in_words(self.champion_metrics)}"
-            if self.champion is not None and self.champion_metrics is not None
-            else "; there is no champion yet"
-        )
-        return f"{self.candidate} on {self.rows:,} rows of {self.holdout}: {in_words(self.metrics)}{against}."
 
 
 def seed_all(pipeline: Pipeline, seed: int) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from lamplighter import cli_answers, cli_jobs, cli_look, cli_stack
+from lamplighter import cli_answers, cli_jobs, cli_look, cli_registry, cli_stack
 from lamplighter.console import set_up_logging
+from lamplighter.faults import listen_for_faults
 from lamplighter.parent import die_with_parent
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
 )
 cli_stack.register(app)
 cli_jobs.register(app)
+cli_registry.register(app)
 cli_look.register(app)
 cli_answers.register(app)
 
@@ -23,6 +25,7 @@ cli_answers.register(app)
 def main() -> None:
     """Entry point: exits 0 done, 1 retry, 2 usage, 3 rejected, 4 misconfigured."""
     die_with_parent()
+    listen_for_faults()
     set_up_logging()
     app()
 

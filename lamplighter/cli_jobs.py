@@ -23,8 +23,9 @@ Run = Annotated[str, typer.Option("--run", help="Jobs of one run hand their resu
 def register(app: typer.Typer) -> None:
     """Add the jobs to the command line, in the order in which they are run."""
     panel = "Jobs"
-    for command in (input_gate, train, evaluate, judge, promote, plan, score, output_gate, publish):
-        app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
+    for command in (input_gate, train, register_version, evaluate, judge, plan, score, output_gate, publish):
+        name = "register" if command is register_version else command.__name__.replace("_", "-")
+        app.command(name, rich_help_panel=panel)(command)
 
 
 def _run(
@@ -55,6 +56,13 @@ def train(model: Model, partition: PartitionKey, run: Run = COMMAND_LINE, result
     _run("train", model, partition, run, result, job)
 
 
+def register_version(model: Model, partition: PartitionKey, run: Run = COMMAND_LINE, result: ResultFile = None) -> None:
+    """Register what `train` of this run has logged; `train` does so itself, unless the registry was away."""
+    from jobs.train import register as job
+
+    _run("register", model, partition, run, result, job)
+
+
 def evaluate(
     model: Model,
     partition: PartitionKey,
@@ -75,28 +83,11 @@ def judge(model: Model, partition: PartitionKey, run: Run = COMMAND_LINE, result
     _run("judge", model, partition, run, result, job)
 
 
-def promote(
-    model: Model,
-    partition: PartitionKey,
-    to: Annotated[str | None, typer.Option(help="production or staging, instead of what the spec says.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why, for the ledger.")] = None,
-    run: Run = COMMAND_LINE,
-    result: ResultFile = None,
-) -> None:
-    """Carry out the decision of `judge`, effective from the end of the partition."""
-    from jobs.judge import promote as job
-    from jobs.judge import stage_called
-
-    _run(
-        "promote", model, partition, run, result, lambda context: job(context, stage_called(to) if to else None, reason)
-    )
-
-
 def plan(
     model: Model,
     partition: PartitionKey,
     version: Annotated[
-        str, typer.Option(help="as-of (the partition's start), production (now), or a number.")
+        str, typer.Option(help="as-of (the partition's start), production (now), a number, or like 1.2.0.")
     ] = "as-of",
     run: Run = COMMAND_LINE,
     result: ResultFile = None,

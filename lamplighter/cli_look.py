@@ -38,8 +38,9 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for ma
         from lamplighter.tables import print_status
 
         print_status(found)
-    if "invalid" in found:
-        fail(InvalidSpec("\n".join(found["invalid"].values())))
+    faults = [*found.get("invalid", {}).values(), *found.get("problems", {}).values()]
+    if faults:
+        fail(InvalidSpec("\n".join(faults)))
 
 
 def history(

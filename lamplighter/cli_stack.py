@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import typer
-from rich.console import Console
 
 from jobs.errors import LamplighterError
 from jobs.settings import Settings
@@ -29,8 +28,9 @@ def _honestly(work: Callable[[Settings], None]) -> None:
 def demo() -> None:
     """Run the nightly loop on real flights, and leave both user interfaces up."""
     from lamplighter.demo import demo as run
+    from lamplighter.tables import console
 
-    _honestly(lambda settings: run(settings, Console()))
+    _honestly(lambda settings: run(settings, console()))
 
 
 def up() -> None:

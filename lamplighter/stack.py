@@ -19,6 +19,7 @@ from model_registry.codec import from_json, write_json
 
 USER = "admin"
 PASSWORD = "admin"  # noqa: S105 - the fixed login of a demo that listens on loopback only
+USERS = {USER: PASSWORD, "approver": "approver"}  # two people, for specs that want two
 TITLES = {"airflow": "Airflow", "mlflow": "MLflow"}
 PATIENCE_SECONDS = 240
 DISK_MB = 500
@@ -145,7 +146,7 @@ def airflow_environment(settings: Settings, port: int, mlflow_port: int) -> dict
     home = settings.home / "airflow"
     home.mkdir(parents=True, exist_ok=True)
     passwords = home / "passwords.json"
-    passwords.write_text(json.dumps({USER: PASSWORD}), encoding="utf-8")
+    passwords.write_text(json.dumps(USERS), encoding="utf-8")
     return os.environ | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__BASE_URL": f"http://{LOOPBACK}:{port}",
@@ -160,7 +161,7 @@ def airflow_environment(settings: Settings, port: int, mlflow_port: int) -> dict
         "AIRFLOW__CORE__PARALLELISM": "3",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:admin" for user in USERS),
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "15",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),

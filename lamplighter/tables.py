@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from jobs.performance import Performance
     from jobs.table import Publication
     from lamplighter.doctor import Finding
-    from model_registry.ledger import Promotion
+    from model_registry.store import Version
+    from model_registry.timeline import Promotion
+
+
+WIDTH = 140
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, and wide enough where there is none."""
+    found = Console()
+    return found if found.is_terminal else Console(width=WIDTH)
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -28,19 +38,23 @@ def print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
         colour = colours[finding.state]
         table.add_row(finding.subject, f"[{colour}]{escape(finding.found)}[/{colour}]", escape(finding.remedy))
-    Console().print(table)
+    console().print(table)
 
 
 def print_history(model: str, rows: Sequence[Promotion]) -> None:
     """Print moves of a model's versions, oldest first."""
-    table = Table(title=f"History of {model}", title_justify="left")
-    for heading in ("Stage", "Version", "In force from", "Recorded", "By", "Why", "Evidence"):
+    table = Table(title=f"History of {model}", title_justify="left", show_lines=True)
+    for heading in ("Move", "In force from (UTC)", "Recorded (UTC)", "By", "Why", "Evidence"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        instants = (f"{instant:%Y-%m-%d %H:%M}" for instant in (row.effective_from, row.recorded_at))
+        since, recorded = (f"{instant:%Y-%m-%d %H:%M}" for instant in (row.effective_from, row.recorded_at))
+        until = f"\nuntil {row.until:%Y-%m-%d %H:%M}" if row.until else ""
+        actor = f"{row.actor}, approved by {row.approved_by}" if row.approved_by else row.actor
+        instead = f" for {row.replaces}" if row.replaces else ""
+        move = f"{row.kind}: version {row.version}{instead} in {row.stage}"
         evidence = row.evidence[:12] if row.evidence else "none"
-        table.add_row(row.stage, str(row.version), *instants, escape(row.actor), escape(row.reason), evidence)
-    Console().print(table if rows else f"Nothing is recorded about {model} for that time.")
+        table.add_row(move, f"{since}{until}", recorded, escape(actor), escape(row.reason), evidence)
+    console().print(table if rows else f"Nothing is recorded about {model} for that time.")
 
 
 def print_status(found: Mapping[str, Any]) -> None:
@@ -49,12 +63,18 @@ def print_status(found: Mapping[str, Any]) -> None:
         "Model", "Stages", "Published partitions", "Newest", "By version", title="Status", title_justify="left"
     )
     for name, model in found["models"].items():
-        stages = ", ".join(f"{stage} {version}" for stage, version in model["stages"].items()) or "none"
+        stages = ", ".join(_stage(model, stage) for stage in model["stages"]) or "none"
         partitions = model["partitions"]
         newest = max(partitions, default=None)
         version = str(partitions[newest]["version"]) if newest else "-"
         table.add_row(name, stages, str(len(partitions)), newest or "-", version)
-    Console().print(table)
+    console().print(table)
+
+
+def _stage(model: Mapping[str, Any], stage: str) -> str:
+    semver = f" ({model['semver'][stage]})" if stage in model.get("semver", {}) else ""
+    override = f", by an override {model['override']}" if stage == "production" and "override" in model else ""
+    return escape(f"{stage} {model['stages'][stage]}{semver}{override}")
 
 
 def decisions_table(histories: Sequence[VersionHistory]) -> Table:
@@ -63,10 +83,14 @@ def decisions_table(histories: Sequence[VersionHistory]) -> Table:
         "Version", "Retrained for", "Metric gate", "Outcome", title="Decisions", title_justify="left", show_lines=True
     )
     for history in histories:
-        checks = history.report.checks if history.report else ()
-        said = "\n".join(check.sentence() for check in checks) or "not judged"
-        table.add_row(str(history.version.number), history.version.partition, said, history.outcome())
+        checks = history.decision.report.checks if history.decision else ()
+        said = "\n".join(check.brief() for check in checks) or "not judged"
+        table.add_row(_called(history.version), history.version.partition, said, history.outcome())
     return table
+
+
+def _called(version: Version) -> str:
+    return f"{version.number} ({version.semver})" if version.semver else str(version.number)
 
 
 def partitions_table(published: Mapping[str, Publication], performances: Mapping[str, Performance]) -> Table:

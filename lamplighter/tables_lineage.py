@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from lamplighter.tables import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,13 +23,13 @@ def print_lineage(found: Lineage) -> None:
     table = Table("", "", title=f"Lineage of {p.model} {p.partition}", title_justify="left", show_header=False)
     for name, value in _lines(found):
         table.add_row(name, escape(value))
-    Console().print(table)
+    console().print(table)
 
 
 def print_leaning(model: str, partition: str, found: Sequence[Leaning]) -> None:
     """Print every version that leans on a partition, and every publication of each."""
     if not found:
-        Console().print(f"No version of {model} was trained or evaluated on {partition}.")
+        console().print(f"No version of {model} was trained or evaluated on {partition}.")
         return
     table = Table(title=f"What leans on {model} {partition}", title_justify="left")
     for heading in ("Version", "As", "Its rows", "Published", "Table version", "Scored rows", "Readers see it"):
@@ -41,7 +42,7 @@ def print_leaning(model: str, partition: str, found: Sequence[Leaning]) -> None:
             table.add_row(*head, p.partition, str(p.table_version), f"{p.rows_scored:,}", seen)
         if not one.publications:
             table.add_row(*head, "nothing", "-", "-", "-")
-    Console().print(table)
+    console().print(table)
 
 
 def _lines(found: Lineage) -> Iterator[tuple[str, str]]:

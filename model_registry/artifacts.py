@@ -7,6 +7,7 @@ run of its making, so it enters in a canonical form without them: the same train
 from __future__ import annotations
 
 import fcntl
+import json
 import shutil
 import tempfile
 from hashlib import sha256
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from model_registry.store import RegistryStore, Version
 
 DESCRIPTOR = "MLmodel"
+MANIFEST = "manifest.json"  # kept with the run: it tells which file was changed, and its digest is the version's
 OF_THE_RUN = ("artifact_path", "mlflow_version", "model_id", "model_uuid", "run_id", "utc_time_created")
 MLFLOWS_OWN = ("registered_model_meta",)  # written by MLflow into what it downloads
 
@@ -71,13 +73,46 @@ def _bring(store: RegistryStore, version: Version, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
         fetched = store.fetch(version, Path(scratch))
         if not _matches(fetched, version):
-            raise Tampered(
-                f"The files of {version} do not give the digest {version.digest[:12]} that was registered: they were "
-                f"changed after registration. Roll back to another version, or retrain."
-            )
+            raise _tampered(store, version, fetched)
         if target.exists():
             shutil.rmtree(target)
         fetched.rename(target)
+
+
+def inspect(store: RegistryStore, version: Version) -> None:
+    """Raise Tampered, naming the files, when those in the registry are not the ones that were registered."""
+    with tempfile.TemporaryDirectory(prefix="lamplighter-") as scratch:
+        fetched = store.fetch(version, Path(scratch))
+        if not _matches(fetched, version):
+            raise _tampered(store, version, fetched)
+
+
+def _tampered(store: RegistryStore, version: Version, fetched: Path) -> Tampered:
+    what = _differences(store, version, fetched)
+    return Tampered(
+        f"The files of {version} do not give the digest {version.digest[:12]} that was registered: they were "
+        f"changed after registration{what}. Roll back to another version, or retrain."
+    )
+
+
+def _differences(store: RegistryStore, version: Version, fetched: Path) -> str:
+    """Which files were changed, added or are missing, where the run still has the manifest of the digest."""
+    try:
+        before = json.loads(store.run_file(version, MANIFEST) or "{}")
+        now = manifest(fetched)
+    except Tampered as error:
+        return f" ({str(error).split(':')[0]})"
+    except (ValueError, AttributeError):
+        return ""
+    if digest(before) != version.digest:
+        return ""
+    kinds = {
+        "changed": [name for name in before if name in now and now[name] != before[name]],
+        "added": [name for name in now if name not in before],
+        "missing": [name for name in before if name not in now],
+    }
+    said = [f"{kind} {', '.join(sorted(names)[:5])}" for kind, names in kinds.items() if names]
+    return f" ({'; '.join(said)})"
 
 
 def _matches(folder: Path, version: Version) -> bool:

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 Scalar = bool | int | float | str | None
+TOO_FEW = "not enough rows"
+UNDECIDED = "undecided"
 
 
 class Severity(StrEnum):
-    """Whether a check that did not pass closes the gate."""
+    """Whether a check that did not pass closes the gate. `off` was not asked at all, and stays visible."""
 
     error = "error"
     warning = "warning"
+    off = "off"
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Check:
     """One question that a gate asked, and its answer.
 
     `observed` is what was found, `expected` says in words what would have passed. `rows` counts the offending rows
-    where the check looks at rows, and `examples` holds a few of the offending values as bounded text.
+    where the check looks at rows, and `examples` holds a few of the offending values as bounded text. `outcome` names
+    an answer that is neither yes nor no (`not enough rows`, `undecided`), and `advice` says what to do then.
     """
 
     name: str
@@ -31,28 +35,56 @@ class Check:
     column: str | None = None
     rows: int | None = None
     examples: tuple[str, ...] = ()
+    outcome: str = ""
+    advice: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The answer in a word: passed, failed, warned or off, with the name of the outcome where it has one."""
+        words = {Severity.error: "FAILED", Severity.warning: "warned"}
+        word = "off" if self.severity is Severity.off else "passed" if self.passed else words[self.severity]
+        return f"{word} ({self.outcome})" if self.outcome else word
 
     def sentence(self) -> str:
         """The check as one sentence for a person."""
-        verdict = "passed" if self.passed else ("FAILED" if self.severity is Severity.error else "warned")
         where = f" on column {self.column}" if self.column else ""
         rows = f", {self.rows} rows" if self.rows and not self.passed else ""
         examples = f", for example {', '.join(self.examples)}" if self.examples and not self.passed else ""
-        return f"{self.name}{where} {verdict}: expected {self.expected}, observed {self.observed}{rows}{examples}"
+        advice = f" ({self.advice})" if self.advice else ""
+        asked = f"expected {self.expected}, observed {self.observed}"
+        return f"{self.name}{where} {self.verdict}: {asked}{rows}{examples}{advice}"
+
+    def brief(self) -> str:
+        """The answer alone, for tables."""
+        return f"{self.name} {self.verdict}: {self.observed}"
 
 
 @dataclass(frozen=True)
 class GateReport:
-    """The checks of one gate (`gate`) about one batch or version (`subject`). A report without checks is not passed."""
+    """The checks of one gate (`gate`) about one batch or version (`subject`), and `notes` on how they were made.
+
+    A report in which nothing was asked is not passed: checks that are off do not count.
+    """
 
     gate: str
     subject: str
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """True when there is at least one check and none of severity error failed."""
-        return bool(self.checks) and not self.failures
+        """True when at least one check was asked and none of severity error failed."""
+        return bool(self.asked) and not self.failures
+
+    @property
+    def asked(self) -> tuple[Check, ...]:
+        """The checks that are not off."""
+        return tuple(c for c in self.checks if c.severity is not Severity.off)
+
+    @property
+    def off(self) -> tuple[Check, ...]:
+        """The checks that the spec has switched off."""
+        return tuple(c for c in self.checks if c.severity is Severity.off)
 
     @property
     def failures(self) -> tuple[Check, ...]:
@@ -66,12 +98,13 @@ class GateReport:
 
     def verdict(self) -> str:
         """The report in one sentence."""
-        if not self.checks:
+        if not self.asked:
             return f"The {self.gate} of {self.subject} is closed: no check was evaluated."
         if self.passed:
             warned = f", {len(self.warnings)} warned" if self.warnings else ""
-            count = f"{len(self.checks)} check{'s' if len(self.checks) > 1 else ''}"
-            return f"The {self.gate} of {self.subject} is open: {count} evaluated{warned}."
+            off = f", {len(self.off)} off" if self.off else ""
+            count = f"{len(self.asked)} check{'s' if len(self.asked) > 1 else ''}"
+            return f"The {self.gate} of {self.subject} is open: {count} evaluated{warned}{off}."
         reasons = "; ".join(c.sentence() for c in self.failures[:3])
         more = f"; and {len(self.failures) - 3} more" if len(self.failures) > 3 else ""
         return f"The {self.gate} of {self.subject} is closed: {reasons}{more}."

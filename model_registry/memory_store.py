@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from model_registry.errors import UnknownVersion
 
 if TYPE_CHECKING:
-    from model_registry.evidence import GateReport
+    from model_registry.metric_gate import Decision
     from model_registry.store import NewVersion, Stage, Version
 
 
@@ -22,7 +23,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._versions: dict[str, list[Version]] = {}
         self._aliases: dict[tuple[str, Stage], int] = {}
-        self._evidence: dict[tuple[str, int], GateReport] = {}
+        self._evidence: dict[tuple[str, int], Decision] = {}
 
     def register(self, new: NewVersion) -> Version:
         """See `RegistryStore.register`."""
@@ -52,11 +53,21 @@ class MemoryStore:
         """See `RegistryStore.set_alias`."""
         self._aliases[model, stage] = self.version(model, number).number
 
-    def attach(self, version: Version, report: GateReport, page: str | None = None) -> None:  # noqa: ARG002 - only for people
-        """See `RegistryStore.attach`."""
-        self._evidence[version.model, version.number] = report
+    def drop_alias(self, model: str, stage: Stage) -> None:
+        """See `RegistryStore.drop_alias`."""
+        self._aliases.pop((model, stage), None)
 
-    def evidence(self, version: Version) -> GateReport | None:
+    def tag(self, version: Version, name: str, text: str) -> None:
+        """See `RegistryStore.tag`."""
+        known = self._versions[version.model]
+        there = self.version(version.model, version.number)
+        known[known.index(there)] = replace(there, **cast("Any", {name: text}))
+
+    def attach(self, decision: Decision, page: str | None = None) -> None:  # noqa: ARG002 - only for people
+        """See `RegistryStore.attach`."""
+        self._evidence[decision.candidate.model, decision.candidate.number] = decision
+
+    def evidence(self, version: Version) -> Decision | None:
         """See `RegistryStore.evidence`."""
         return self._evidence.get((version.model, version.number))
 

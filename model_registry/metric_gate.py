@@ -1,32 +1,26 @@
-"""The metric gate: a pure function from metrics and rules to a decision with its report.
+"""The metric gate: a pure function from measurements and rules to a decision with its report.
 
-A rule bounds a metric absolutely (`at_least`, `at_most`), or against production (`not_worse_by`: at most that much
-worse than the champion on the same holdout rows; a negative figure demands an improvement).
+A bound is met when it holds with the rule's confidence, judged on a paired bootstrap over the same holdout rows (Efron
+and Tibshirani 1993; non-inferiority as in Schuirmann 1987): `passed`. A point value beyond the bound has `FAILED`. What
+lies between is `undecided`: the rows cannot tell, and the report says how many could.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from model_registry.errors import Misconfigured
-from model_registry.evidence import Check, GateReport
+from model_registry.evidence import TOO_FEW, UNDECIDED, Check, GateReport, Severity
+from model_registry.rules import CHANGED, COSTS, Estimate, Measured, MetricRule, Mode, TooFew
 from model_registry.store import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-HIGHER_IS_BETTER = {
-    "auc": True,
-    "average_precision": True,
-    "log_loss": False,
-    "brier": False,
-    "r2": True,
-    "rmse": False,
-    "mae": False,
-}
+MANY_ROWS = 1e12
 
 
 class Action(StrEnum):
@@ -35,16 +29,6 @@ class Action(StrEnum):
     promote = "promote"
     keep = "keep"
     first = "first"
-
-
-@dataclass(frozen=True)
-class MetricRule:
-    """Bounds on one metric; at least one of them is set."""
-
-    metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-    not_worse_by: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,35 +42,40 @@ class Decision:
 
     def verdict(self) -> str:
         """The decision in one sentence."""
+        return f"{self.headline()} {self.report.verdict()}".removesuffix(" ")
+
+    def headline(self) -> str:
+        """What is to happen, without the reasons."""
         if self.champion is not None and self.candidate.number == self.champion.number:
             return f"{self.candidate} is in production already; nothing changes."
         if self.action is Action.first:
-            return f"{self.candidate} becomes the first champion. {self.report.verdict()}"
+            return f"{self.candidate} becomes the first champion."
         if self.action is Action.promote and self.champion is not None:
-            return f"{self.candidate} replaces version {self.champion.number}. {self.report.verdict()}"
+            return f"{self.candidate} replaces version {self.champion.number}."
         kept = f"Version {self.champion.number} stays" if self.champion else "Nothing is promoted"
-        return f"{kept}; {self.candidate} is not promoted. {self.report.verdict()}"
+        return f"{kept}; {self.candidate} is not promoted."
 
 
 def judge(
     candidate: Version,
     champion: Version | None,
-    metrics: Mapping[str, float],
-    champion_metrics: Mapping[str, float] | None,
+    measured: Sequence[Measured],
     rules: Sequence[MetricRule],
+    behaviour: Sequence[Check] = (),
+    notes: Sequence[str] = (),
 ) -> Decision:
-    """Decide about a candidate from its metrics and the champion's on the same rows.
+    """Decide about a candidate from what was measured of it and of the champion on the same rows.
 
-    Raises Misconfigured when there is no rule: a gate that asks nothing would be open by default.
+    `behaviour` are checks that were made elsewhere and count alike. Raises Misconfigured when there is no rule: a gate
+    that asks nothing would be open by default.
     """
     if not rules:
         raise Misconfigured(f"{candidate.model} has no metric gate; add at least one rule under metric_gates.")
     for rule in rules:
-        if rule.at_least is None and rule.at_most is None and rule.not_worse_by is None:
+        if all(bound is None for bound in rule.bounds):
             raise Misconfigured(f"The rule on {rule.metric} of {candidate.model} asks nothing: give it a bound.")
-    baseline = None if champion is None else champion_metrics or {}  # a champion without figures is not "no champion"
-    checks = [check for rule in rules for check in _checks(rule, metrics, baseline)]
-    report = GateReport("metric gate", str(candidate), tuple(checks))
+    checks = [check for rule in rules for check in _checks(rule, measured, champion)]
+    report = GateReport("metric gate", str(candidate), (*checks, *behaviour), tuple(notes))
     if not report.passed or (champion is not None and champion.number == candidate.number):
         action = Action.keep
     else:
@@ -94,39 +83,192 @@ def judge(
     return Decision(candidate, champion, action, report)
 
 
-def _checks(rule: MetricRule, metrics: Mapping[str, float], champion: Mapping[str, float] | None) -> list[Check]:
-    observed = metrics.get(rule.metric, math.nan)
-    shown = _shown(observed)
+def improved(measured: Sequence[Measured], rules: Sequence[MetricRule]) -> bool:
+    """Whether the candidate is better than the champion, with the rule's confidence, by the rules' first metric."""
+    first = next((rule for rule in rules if rule.metric not in {*COSTS, CHANGED}), None)
+    whole = [m for m in measured if first is not None and (m.metric, m.by) == (first.metric, None)]
+    return bool(whole) and whole[0].worse_by is not None and whole[0].worse_by.high < 0
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One bound, the words for it, and what to look at: it must be at most `bound`, or at least that."""
+
+    bound: float
+    name: str
+    expected: str
+    look: Callable[[Measured], Estimate | None]
+    at_least: bool = False
+    margin: bool = False
+    gap: bool = False
+
+    def met_by(self, value: float) -> bool:
+        """Whether a value meets the bound; one that is at it but for binary rounding does, not-a-number does not."""
+        close = math.isclose(value, self.bound, rel_tol=0, abs_tol=1e-12 * max(1.0, abs(self.bound)))
+        return close or (value >= self.bound if self.at_least else value <= self.bound)
+
+    def certain(self, estimate: Estimate) -> float:
+        """The bound of the estimate that is certain."""
+        return estimate.low if self.at_least else estimate.high
+
+
+def _checks(rule: MetricRule, measured: Sequence[Measured], champion: Version | None) -> list[Check]:
+    mine = [m for m in measured if (m.metric, m.confidence, m.by, m.change) == _identity(rule)]
+    whole = [m for m in mine if m.pair is None]
     checks = []
-    if rule.at_least is not None:
-        passed = observed >= rule.at_least
-        checks.append(Check(f"{rule.metric} on the holdout", passed, shown, f"at least {rule.at_least:g}"))
-    if rule.at_most is not None:
-        passed = observed <= rule.at_most
-        checks.append(Check(f"{rule.metric} on the holdout", passed, shown, f"at most {rule.at_most:g}"))
-    if rule.not_worse_by is not None:
-        checks.append(_against_production(rule.metric, rule.not_worse_by, observed, champion))
+    for question in _questions(rule):
+        if rule.mode is Mode.off:
+            checks.append(_passed(question.name, "not asked", question.expected, Severity.off))
+        elif question.margin and champion is None:
+            expected = "nothing, for a first version"
+            checks.append(_passed(question.name, "no champion yet", expected, rule.mode.severity))
+        else:
+            checks.append(_answer(rule, question, [m for m in mine if m.pair] if question.gap else whole))
     return checks
 
 
-def _against_production(metric: str, margin: float, observed: float, champion: Mapping[str, float] | None) -> Check:
-    name = f"{metric} against production"
-    if champion is None:
-        return Check(name, passed=True, observed="no champion yet", expected="nothing, for a first version")
-    reference = champion.get(metric, math.nan)
-    worse_by = reference - observed if HIGHER_IS_BETTER[metric] else observed - reference
+def _passed(name: str, observed: str, expected: str, severity: Severity) -> Check:
+    return Check(name, passed=True, observed=observed, expected=expected, severity=severity)
+
+
+def _identity(rule: MetricRule) -> tuple[str, float, str | None, float | None]:
+    return rule.metric, rule.confidence, rule.by, rule.change
+
+
+def _questions(rule: MetricRule) -> Iterable[_Question]:
+    what = (
+        rule.metric.replace("_", " ")
+        if rule.change is None
+        else f"predictions that change by more than {rule.change:g}"
+    )
+    where = f"of every {rule.by}" if rule.by else "on the holdout"
+    sure = "" if rule.metric in COSTS else f" with {rule.confidence:.0%} confidence"
+    if rule.at_least is not None:
+        name, expected = f"{what} {where}", f"at least {rule.at_least:g}{sure}"
+        yield _Question(rule.at_least, name, expected, _own, at_least=True)
+    if rule.at_most is not None:
+        yield _Question(rule.at_most, f"{what} {where}", f"at most {rule.at_most:g}{sure}", _own)
+    against = f"{what} {where} against production" if rule.by else f"{what} against production"
+    if rule.not_worse_by is not None:
+        expected = f"at most {rule.not_worse_by:g} worse than the champion{sure}"
+        yield _Question(rule.not_worse_by, against, expected, _worse_by, margin=True)
+    if rule.better_by is not None:
+        expected = f"at least {rule.better_by:g} better than the champion{sure}"
+        yield _Question(-rule.better_by, against, expected, _worse_by, margin=True)
+    if rule.largest_gap is not None:
+        expected = f"at most {rule.largest_gap:g} between the best and the worst {rule.by}{sure}"
+        yield _Question(rule.largest_gap, f"{what} by {rule.by}, largest gap", expected, _own, gap=True)
+
+
+def _own(measured: Measured) -> Estimate | None:
+    return measured.candidate
+
+
+def _worse_by(measured: Measured) -> Estimate | None:
+    return measured.worse_by
+
+
+def _answer(rule: MetricRule, question: _Question, measured: Sequence[Measured]) -> Check:
+    enough = [m for m in measured if m.rows >= rule.minimum_rows or rule.metric in COSTS]
+    small = [m for m in measured if m not in enough]
+    if not enough:
+        return _too_few(rule, question, small)
+    judged = [(m, _judged(question, m)) for m in enough]
+    bad = [(m, outcome) for m, outcome in judged if outcome is not None]
+    worst = min(bad or judged, key=lambda pair: _distance(question, pair[0]))
+    check = Check(
+        name=question.name,
+        passed=not bad,
+        observed=_shown(question, worst[0], several=rule.by is not None),
+        expected=question.expected if rule.by is None else f"{question.expected}, in each of {len(enough)}",
+        severity=rule.mode.severity,
+        examples=tuple(f"{m.part}" for m, _ in bad[:8]) if rule.by and not question.gap else (),
+        advice=_left_out(rule, small),
+    )
+    if bad and all(outcome == UNDECIDED for _, outcome in bad):
+        return replace(check, outcome=UNDECIDED, advice=_advice(question, worst[0]) + check.advice)
+    return check
+
+
+def _judged(question: _Question, measured: Measured) -> str | None:
+    """None when the bound is met, `undecided` when only the point value meets it, otherwise what is wrong."""
+    estimate = question.look(measured)
+    if estimate is None or math.isnan(estimate.value):
+        return "not measured"
+    if not question.met_by(estimate.value):
+        return "failed"
+    return None if question.met_by(question.certain(estimate)) else UNDECIDED
+
+
+def _distance(question: _Question, measured: Measured) -> float:
+    """How far on the good side of the bound the certain end is; not measured is as bad as can be."""
+    estimate = question.look(measured)
+    if estimate is None or math.isnan(estimate.value):
+        return -math.inf
+    end = question.certain(estimate)
+    return end - question.bound if question.at_least else question.bound - end
+
+
+def _shown(question: _Question, measured: Measured, *, several: bool) -> float | str:
+    estimate = question.look(measured)
+    if estimate is None or math.isnan(estimate.value):
+        return "not measured"
+    where = f"{' and '.join(measured.pair)} " if measured.pair else f"{measured.part} " if several else ""
+    if estimate.low == estimate.high and not where and not question.margin:
+        return float(f"{estimate.value:.6g}")
+    word, end = ("low", estimate.low) if question.at_least else ("high", estimate.high)
+    sure = f"surely {'at least' if word == 'low' else 'at most'} {end:.4g}, {measured.rows:,} rows"
+    if question.margin and measured.champion is not None:
+        side = "worse" if estimate.value > 0 else "better"
+        values = f"{measured.candidate.value:.4g} against {measured.champion.value:.4g}"
+        sure = f"surely {_worse(end)}, {measured.rows:,} rows"
+        return f"{where}{values}: {abs(estimate.value):.4g} {side} ({sure})"
+    return f"{where}{estimate.value:.4g} ({sure})"
+
+
+def _worse(end: float) -> str:
+    return f"at most {end:.4g} worse" if end > 0 else f"at least {-end:.4g} better"
+
+
+def _too_few(rule: MetricRule, question: _Question, small: Sequence[Measured]) -> Check:
+    rows = max((m.rows for m in small), default=0)
+    severity = Severity.warning if rule.too_few is TooFew.warn else rule.mode.severity
+    largest = f"{rows:,} rows in the largest" if rule.by else f"{rows:,} rows"
+    remedy = "lengthen training.holdout, lower minimum_rows, or promote with --override"
     return Check(
-        name,
-        passed=worse_by <= margin or _only_rounding(worse_by, margin, reference),  # both false for NaN: not measured
-        observed=_shown(observed),
-        expected=f"no more than {margin:g} worse than the champion's {reference:.6g}",
+        question.name,
+        bool(small) and rule.too_few is TooFew.accept,
+        largest if small else "not measured",
+        f"{question.expected}, over at least {rule.minimum_rows:,} rows",
+        severity,
+        outcome=TOO_FEW if small else "",
+        advice=remedy if small and rule.too_few is not TooFew.accept else "",
     )
 
 
-def _only_rounding(worse_by: float, margin: float, reference: float) -> bool:
-    """Whether the difference is at the margin but for binary rounding: 0.8 - 0.79 is a little over 0.01."""
-    return math.isclose(worse_by, margin, rel_tol=0, abs_tol=1e-12 * max(1.0, abs(reference)))
+def _left_out(rule: MetricRule, small: Sequence[Measured]) -> str:
+    if not small:
+        return ""
+    rows = sum(m.rows for m in small)
+    return f"not judged: {len(small)} with fewer than {rule.minimum_rows:,} rows each, {rows:,} in all"
 
 
-def _shown(value: float) -> float | str:
-    return "not measured" if math.isnan(value) else float(f"{value:.6g}")
+def _advice(question: _Question, measured: Measured) -> str:
+    """What to do about a bound that the rows cannot decide: how many would, or an override."""
+    estimate = question.look(measured)
+    if estimate is None:
+        return ""
+    spread = abs(question.certain(estimate) - estimate.value)
+    slack = abs(estimate.value - question.bound)
+    needed = measured.rows * (spread / slack) ** 2 if slack > 0 else math.inf
+    many = f"about {_rounded(needed)} rows would tell" if needed < MANY_ROWS else "no number of rows would tell"
+    never = ""
+    if question.margin and question.bound >= 0 and spread > question.bound:
+        never = f"; the noise, {spread:.3g}, is wider than the margin: not even an equally good version can pass here"
+    return f"{measured.rows:,} rows cannot tell, {many}{never}: lengthen training.holdout, or promote with --override"
+
+
+def _rounded(rows: float) -> str:
+    """A number of rows with two significant figures, as more would be pretence."""
+    digits = max(0, math.floor(math.log10(rows)) - 1)
+    return f"{int(math.ceil(rows / 10**digits) * 10**digits):,}"

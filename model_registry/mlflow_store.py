@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_registry.codec import digest, from_json, to_json
 from model_registry.errors import Misconfigured, Unavailable, UnknownVersion
-from model_registry.evidence import GateReport
+from model_registry.metric_gate import Decision
 from model_registry.store import NewVersion, Stage, Version
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class MlflowStore:
         tags = {
             "digest": new.digest,
             "signature": new.signature,
+            "target": new.target,
             "partition": new.partition,
             "trained_from": new.trained_from.isoformat(),
             "trained_until": new.trained_until.isoformat(),
@@ -85,44 +86,87 @@ class MlflowStore:
             self._client.set_registered_model_alias(model, stage.value, str(number))
         if stage is not Stage.production and self.alias(model, Stage.production) == number:
             return  # the legacy field holds one stage, and readers of it look for production
+        if stage is not Stage.production or not self._replaced_at_once(model, number):
+            self._transition(model, number, LEGACY[stage])
+
+    def drop_alias(self, model: str, stage: Stage) -> None:
+        """See `RegistryStore.drop_alias`."""
+        number = self.alias(model, stage)
+        if number is None:
+            return
+        with self._answering():
+            self._client.delete_registered_model_alias(model, stage.value)
+            legacy = self._client.get_model_version(model, str(number)).current_stage
+        if legacy == LEGACY[stage]:
+            self._transition(model, number, "None")
+
+    def _transition(self, model: str, number: int, legacy: str) -> None:
         with self._answering(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # deprecated by MLflow: kept in step while it exists
-            if stage is Stage.production:
-                self._archive_others(model, number)
-            self._client.transition_model_version_stage(model, str(number), LEGACY[stage])
+            self._client.transition_model_version_stage(model, str(number), legacy)
 
-    def _archive_others(self, model: str, number: int) -> None:
-        """What MLflow's `archive_existing_versions` does, which fails on PostgreSQL through psycopg 3."""
-        for version in self._client.search_model_versions(f"name='{model}'", max_results=10_000):
-            if version.current_stage == LEGACY[Stage.production] and int(version.version) != number:
-                self._client.transition_model_version_stage(model, version.version, LEGACY[Stage.archived])
+    def _replaced_at_once(self, model: str, number: int) -> bool:
+        """Have MLflow move the version to the legacy stage, and what was there out of it, in one transaction.
 
-    def attach(self, version: Version, report: GateReport, page: str | None = None) -> None:
+        A server on PostgreSQL through psycopg 3 cannot: the others are archived one by one then, and False returned.
+        """
+        from mlflow.exceptions import MlflowException
+
+        version: Any = (
+            str(number) if self._uri.startswith("http") else number
+        )  # psycopg 3 compares no text with numbers
+        production = LEGACY[Stage.production]
+        try:
+            with self._answering(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                self._client.transition_model_version_stage(model, version, production, archive_existing_versions=True)
+        except MlflowException:
+            with self._answering():
+                found = self._client.search_model_versions(f"name='{model}'", max_results=10_000)
+            for other in found:
+                if other.current_stage == production and int(other.version) != number:
+                    self._transition(model, int(other.version), LEGACY[Stage.archived])
+            return False
+        return True
+
+    def tag(self, version: Version, name: str, text: str) -> None:
+        """See `RegistryStore.tag`."""
+        with self._answering(f"{version} is not in MLflow"):
+            self._client.set_model_version_tag(version.model, str(version.number), TAG + name, text)
+
+    def attach(self, decision: Decision, page: str | None = None) -> None:
         """See `RegistryStore.attach`."""
-        with self._answering():
-            self._client.log_text(version.mlflow_run_id, to_json(report), _evidence_path(version))
+        version = decision.candidate
+        with self._answering(f"{version} is not in MLflow"):
+            self._client.log_text(version.mlflow_run_id, to_json(decision), _evidence_path(version))
             if page is not None:
                 self._client.log_text(version.mlflow_run_id, page, _evidence_path(version).replace(".json", ".html"))
-            tags = {"evidence": digest(report), "verdict": report.verdict()[:500]}
+            against = f"version {decision.champion.number}" if decision.champion else "no champion"
+            tags = {
+                "judged_against": against,
+                "action": decision.action.value,
+                "verdict": decision.report.verdict()[:500],
+                "evidence": digest(decision),
+            }
             for key, value in tags.items():
                 self._client.set_model_version_tag(version.model, str(version.number), TAG + key, value)
 
-    def evidence(self, version: Version) -> GateReport | None:
-        """See `RegistryStore.evidence`. Raises Misconfigured when the report is not the one that was attached."""
+    def evidence(self, version: Version) -> Decision | None:
+        """See `RegistryStore.evidence`."""
         with self._answering(f"{version} is not in MLflow"):
             tags = self._client.get_model_version(version.model, str(version.number)).tags
         pinned = tags.get(TAG + "evidence")
         if pinned is None:
             return None
-        report = self._kept_report(version)
-        if report is None or digest(report) != pinned:
+        decision = self._kept_decision(version)
+        if decision is None or digest(decision) != pinned:
             raise Misconfigured(f"The report kept with {version} was changed after it was attached: judge it again.")
-        return report
+        return decision
 
-    def _kept_report(self, version: Version) -> GateReport | None:
+    def _kept_decision(self, version: Version) -> Decision | None:
         text = self.run_file(version, _evidence_path(version))
         try:
-            return None if text is None else from_json(GateReport, text)
+            return None if text is None else from_json(Decision, text)
         except ValueError:
             return None
 
@@ -197,6 +241,9 @@ def _version(found: Any) -> Version:
             artifact_uri=found.source,
             snapshot=tags.get(TAG + "snapshot", ""),
             code=tags.get(TAG + "code", ""),
+            target=tags.get(TAG + "target", ""),
+            semver=tags.get(TAG + "semver", ""),
+            override=tags.get(TAG + "override", ""),
         )
     except KeyError as error:
         raise Misconfigured(

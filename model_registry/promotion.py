@@ -1,57 +1,32 @@
-"""How a version gets to production, and which version was there at a time.
+"""How a version gets to a stage, and back: on evidence, once, one at a time, recorded.
 
-Moves are serialised by the ledger's lock, and rest on evidence: no passed report, no production. MLflow's alias and the
-ledger's row are brought together by `reconcile`, which every promotion and every resolution calls first.
+A move is a row in the ledger first, committed under the model's lock, and an alias in MLflow then. Whoever comes next
+brings the alias in step with the ledger before anything else (`settle`), so that a move that was cut off between the
+two is finished by any later command.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from model_registry.codec import digest
-from model_registry.errors import ChampionMoved, Misconfigured, Rejected, UnknownVersion
-from model_registry.ledger import Ledger, LedgerSession, Promotion
+from model_registry.codec import digest, to_json
+from model_registry.demands import approved, judged, passed, recorded, same_champion, withdrawal
+from model_registry.errors import Rejected, UnknownVersion
 from model_registry.metric_gate import Action, Decision
+from model_registry.requests import Outcome, PromotionResult, Request
+from model_registry.semver import change, following
+from model_registry.settle import settle
+from model_registry.steps import step
 from model_registry.store import RegistryStore, Stage, Version
+from model_registry.timeline import Kind, Promotion, before, began, current, effective, standing, withdrawn
 
 if TYPE_CHECKING:
-    from model_registry.evidence import GateReport
+    from collections.abc import Iterator
 
-END_OF_TIME = datetime.max.replace(tzinfo=UTC)
-
-
-class Outcome(StrEnum):
-    """What a call of `promote` did."""
-
-    promoted = "promoted"
-    staged = "staged"
-    kept = "kept"
-    unchanged = "unchanged"
-
-
-@dataclass(frozen=True)
-class PromotionResult:
-    """The outcome of a promotion in words and figures."""
-
-    outcome: Outcome
-    version: Version
-    stage: Stage | None
-    effective_from: datetime | None
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Request:
-    """Who wants a version in which stage, from when, and why."""
-
-    stage: Stage
-    effective_from: datetime
-    actor: str
-    reason: str
-    recorded_at: datetime
+    from model_registry.ledger import Ledger, LedgerSession
 
 
 class Registry:
@@ -63,156 +38,237 @@ class Registry:
 
     def champion(self, model: str, at: datetime) -> Version | None:
         """The version in production at business time `at`, or None. Raises Misconfigured on a foreign alias."""
-        with self.ledger.locked(model) as session:
-            return self._champion(session, model, at)
+        with self._settled(model) as session:
+            row = effective(session.history(model, Stage.production), at)
+            return recorded(self.store, row) if row else None
+
+    def production(self, model: str) -> Version | None:
+        """The version in production now, or None. Raises Misconfigured on a foreign alias."""
+        with self._settled(model) as session:
+            row = current(session.history(model, Stage.production), datetime.now(UTC))
+            return recorded(self.store, row) if row else None
+
+    def settle(self, model: str) -> None:
+        """Bring aliases and ledger in step, whatever happened to whoever was moving them. Raises Misconfigured."""
+        with self._settled(model):
+            pass
+
+    def name(self, decision: Decision, *, improved: bool) -> Decision:
+        """The decision with the semantic version of its candidate, which is given one if it has none."""
+        with self.ledger.locked(decision.candidate.model):
+            candidate = self.store.version(decision.candidate.model, decision.candidate.number)
+            if not candidate.semver:
+                kind = change(candidate, decision.champion, improved=improved) if decision.champion else None
+                taken = [version.semver for version in self.store.versions(candidate.model)]
+                candidate = replace(candidate, semver=following(taken, kind))
+                self.store.tag(candidate, "semver", candidate.semver)
+        return replace(decision, candidate=candidate)
 
     def promote(self, decision: Decision, request: Request) -> PromotionResult:
-        """Carry out a decision once, however often it is asked.
+        """Carry out a decision once, however often it is asked; with `request.until`, although its gate is closed.
 
         Raises ChampionMoved when the champion is not the one that was decided against, Rejected when the version has no
-        passed report, and Misconfigured when the alias was moved by hand to a version without evidence.
+        passed report or lacks an approval, and Misconfigured when the alias was moved by hand to a version without
+        evidence.
         """
         candidate = decision.candidate
-        with self.ledger.locked(candidate.model) as session:
-            finishing = None if decision.action is Action.keep else candidate.number
-            champion = self._champion(session, candidate.model, request.effective_from, finishing)
-            if request.stage is Stage.production and champion is not None and champion.number == candidate.number:
-                self._point_alias(session, candidate.model, request.stage)
-                return PromotionResult(
-                    Outcome.unchanged, candidate, Stage.production, None, f"{candidate} is in production already."
-                )
-            if decision.action is Action.keep:
-                return PromotionResult(Outcome.kept, candidate, None, None, decision.verdict())
-            report = self._evidence(candidate)
-            self._same_champion(decision.champion, champion, candidate)
-            return self._move(session, candidate, request, report)
+        moving = None if decision.action is Action.keep and request.until is None else candidate.number
+        with self._settled(candidate.model, moving) as session:
+            history = session.history(candidate.model)
+            answer = _done(history, candidate, request) or _kept_back(history, decision, request)
+            if answer is not None:
+                return answer
+            kept, champion = self._demanded(history, decision, request)
+            step("promotion:checked")
+            text, evidence = to_json(kept), digest(kept)
+            session.keep_evidence(evidence, candidate.model, candidate.number, text, request.recorded_at)
+            self._append(session, candidate, request, _kind(request), champion, evidence)
+        return self._follow(_result(candidate, request))
 
-    def _move(
-        self, session: LedgerSession, candidate: Version, request: Request, report: GateReport
-    ) -> PromotionResult:
-        row = Promotion(
-            candidate.model,
-            candidate.number,
-            candidate.digest,
-            request.stage,
-            request.effective_from,
-            request.recorded_at,
-            request.actor,
-            request.reason,
-            digest(report),
+    def archive(self, candidate: Version, request: Request) -> PromotionResult:
+        """Put a version aside: nobody returns to it by itself. Raises Rejected for the version in production."""
+        with self._settled(candidate.model) as session:
+            history = session.history(candidate.model)
+            if standing(history, Stage.production, request.recorded_at) == candidate.number:
+                raise Rejected(f"{candidate} is in production: promote another version or roll back, then archive it.")
+            if {p.version: p.stage for p in history}.get(candidate.number) is Stage.archived:
+                words = f"{candidate} is archived already."
+                return PromotionResult(Outcome.unchanged, candidate, Stage.archived, None, words)
+            self._append(session, candidate, request, Kind.archive)
+        return self._follow(
+            PromotionResult(Outcome.archived, candidate, Stage.archived, None, f"{candidate} is archived.")
         )
-        if request.stage is Stage.staging:
-            staged = session.history(candidate.model, Stage.staging)
-            if staged and staged[-1].version == candidate.number:
-                return PromotionResult(Outcome.unchanged, candidate, Stage.staging, None, f"{candidate} is staged.")
-            outcome, words = Outcome.staged, "waits in staging"
-        else:
-            outcome, words = Outcome.promoted, f"is in production from {request.effective_from:%Y-%m-%d %H:%M} UTC on"
-        session.append(row)
-        self._point_alias(session, candidate.model, request.stage)
-        return PromotionResult(outcome, candidate, request.stage, request.effective_from, f"{candidate} {words}.")
 
-    def _point_alias(self, session: LedgerSession, model: str, stage: Stage) -> None:
-        newest = session.effective(model, stage, END_OF_TIME)
-        if newest is not None and self.store.alias(model, stage) != newest.version:
-            self.store.set_alias(model, stage, newest.version)
+    def roll_back(
+        self, model: str, request: Request, bad: int | None = None, since: datetime | None = None
+    ) -> PromotionResult:
+        """Return to the version that was in production before; the withdrawn one is not promoted again by itself.
 
-    def _champion(
-        self, session: LedgerSession, model: str, at: datetime, finishing: int | None = None
-    ) -> Version | None:
-        self._reconcile(session, model, finishing)
-        row = session.effective(model, Stage.production, at)
-        if row is None:
-            return None
-        version = self.store.version(model, row.version)
-        if version.digest != row.digest:
-            raise Misconfigured(
-                f"{version} is recorded in the ledger with digest {row.digest[:12]}, and the registry says "
-                f"{version.digest[:12]}: somebody replaced it. Promote another version."
-            )
-        return version
+        `bad` is the version to withdraw (default: the one in production). It counts from `since`, or from when the bad
+        version began to be in production, so that the partitions that it scored can be scored again. The same call
+        again changes nothing. Raises Rejected when there is nothing to return to.
+        """
+        with self.ledger.locked(model) as session:
+            step("promotion:locked")
+            history = session.history(model)
+            now = current([p for p in history if p.stage is Stage.production], request.recorded_at)
+            if now is None or _exists(self.store, now):  # else that is what is being mended
+                settle(self.store, session, model)
+                history = session.history(model)
+                now = current([p for p in history if p.stage is Stage.production], request.recorded_at)
+            if now is not None and (now.kind is Kind.roll_back if bad is None else bad in withdrawn(history)):
+                return self._follow_nothing(now, bad)
+            if now is None or bad not in {None, now.version}:
+                raise Rejected(_nothing_to_withdraw(model, bad, now))
+            target = self._target(model, before(history, request.recorded_at), now.version)
+            start = since or began(history, request.recorded_at) or now.effective_from
+            evidence = next((p.evidence for p in reversed(history) if p.version == target.number and p.evidence), None)
+            asked = replace(request, effective_from=start)
+            self._append(session, target, asked, Kind.roll_back, now.version, evidence)
+        sentence = (
+            f"{model} is back at version {target.number} from {start:%Y-%m-%d %H:%M} UTC on; version {now.version} is "
+            f"withdrawn ({request.reason})."
+        )
+        return self._follow(
+            PromotionResult(Outcome.rolled_back, target, Stage.production, start, sentence, now.version)
+        )
 
-    def _reconcile(self, session: LedgerSession, model: str, finishing: int | None) -> None:
-        """Notice an alias that was moved by hand: record it if the version has passed evidence, refuse it if not."""
-        alias = self.store.alias(model, Stage.production)
-        newest = session.effective(model, Stage.production, END_OF_TIME)
-        if alias is None or alias == finishing or (newest is not None and newest.version == alias):
-            return
-        version = self.store.version(model, alias)
-        report = self.store.evidence(version)
-        if report is None or not report.passed:
-            remedy = f"point it back to version {newest.version}" if newest else "delete the alias"
-            raise Misconfigured(
-                f"The alias {model}@production was moved by hand to version {alias}, which has no passed report: "
-                f"{remedy} in MLflow, or judge and promote the version with `lamplighter`."
-            )
-        now = datetime.now(UTC)
-        begins = (
-            max(now, newest.effective_from) if newest is not None else now
-        )  # else the alias would not be the newest
-        reason = "the alias was moved outside Lamplighter"
+    @contextmanager
+    def _settled(self, model: str, moving: int | None = None) -> Iterator[LedgerSession]:
+        with self.ledger.locked(model) as session:
+            step("promotion:locked")
+            settle(self.store, session, model, moving)
+            yield session
+
+    def _demanded(self, history: list[Promotion], decision: Decision, request: Request) -> tuple[Decision, int | None]:
+        """The evidence and the champion that is replaced, once everything that the stage demands is there."""
+        candidate = decision.candidate
+        kept = passed(self.store, candidate) if request.until is None else judged(self.store, candidate)
+        if request.stage is not Stage.production:
+            return kept, None
+        approved(candidate, request)
+        row = effective([p for p in history if p.stage is Stage.production], request.effective_from)
+        champion = recorded(self.store, row) if row else None
+        if request.until is None:
+            same_champion(decision.champion, champion, candidate)
+        return kept, champion.number if champion else None
+
+    def _append(
+        self,
+        session: LedgerSession,
+        version: Version,
+        request: Request,
+        kind: Kind,
+        replaces: int | None = None,
+        evidence: str | None = None,
+    ) -> None:
         session.append(
             Promotion(
-                model,
-                alias,
-                version.digest,
-                Stage.production,
-                begins,
-                now,
-                "external",
-                reason,
-                digest(report),
-                external=True,
+                model=version.model,
+                version=version.number,
+                digest=version.digest,
+                stage=request.stage,
+                effective_from=request.effective_from,
+                recorded_at=request.recorded_at,
+                actor=request.actor,
+                reason=request.reason,
+                evidence=evidence,
+                kind=kind,
+                until=request.until,
+                replaces=replaces,
+                approved_by=request.approved_by,
+                request=request.id,
             )
         )
+        step("promotion:appended")
 
-    def _evidence(self, candidate: Version) -> GateReport:
-        report = self.store.evidence(candidate)
-        if report is None:
-            raise Rejected(f"{candidate} has no report of a metric gate: judge it before promoting it.")
-        if not report.passed:
-            raise Rejected(report.verdict(), report)
-        return report
+    def _follow(self, result: PromotionResult) -> PromotionResult:
+        """Let the aliases follow what the ledger has just committed."""
+        step("promotion:recorded")
+        with self.ledger.locked(result.version.model) as session:
+            step("alias:locked")
+            settle(self.store, session, result.version.model)
+            step("alias:noted")
+        step("promotion:settled")
+        return result
 
-    @staticmethod
-    def _same_champion(decided: Version | None, now: Version | None, candidate: Version) -> None:
-        if (decided.number if decided else None) == (now.number if now else None):
-            return
-        was = f"version {decided.number}" if decided else "no champion"
-        is_now = f"version {now.number}" if now else "none"
-        raise ChampionMoved(
-            f"{candidate} was judged against {was}, and the champion is now {is_now}: evaluate and judge it again."
+    def _follow_nothing(self, now: Promotion, bad: int | None) -> PromotionResult:
+        was = bad if bad is not None else now.replaces
+        sentence = (
+            f"{now.model} is back at version {now.version} already: version {was} was withdrawn at "
+            f"{now.recorded_at:%Y-%m-%d %H:%M} UTC by {now.actor} ({now.reason}). To go back further, name the "
+            f"version to withdraw: {now.version}."
+        )
+        version = recorded(self.store, now)
+        return PromotionResult(Outcome.unchanged, version, Stage.production, now.effective_from, sentence, was)
+
+    def _target(self, model: str, candidates: list[int], bad: int) -> Version:
+        for number in candidates:
+            try:
+                return self.store.version(model, number)
+            except UnknownVersion:  # deleted in MLflow: the one before it, then
+                continue
+        raise Rejected(
+            f"{model} was never in production with another version than {bad} that passed its gate: there is nothing "
+            f"to roll back to. Retrain, or promote another version with an override."
         )
 
 
-class Selector:
-    """Which version a scoring run asks for: `as-of`, `production`, or a number."""
+def _exists(store: RegistryStore, row: Promotion) -> bool:
+    try:
+        store.version(row.model, row.version)
+    except UnknownVersion:
+        return False
+    return True
 
-    AS_OF = "as-of"
-    PRODUCTION = "production"
+
+def _kind(request: Request) -> Kind:
+    if request.stage is not Stage.production:
+        return Kind.challenge
+    return Kind.promotion if request.until is None else Kind.override
 
 
-def resolve(registry: Registry, model: str, selector: str, at: datetime) -> Version:
-    """The version that scores a partition beginning at `at` (UTC).
-
-    `as-of` is the version in production at `at`, `production` the one in production now, a number just that one. A
-    version that has seen data from `at` or later is refused: its scores would know the future.
-    Raises UnknownVersion and Misconfigured.
-    """
-    if selector == Selector.AS_OF:
-        found = registry.champion(model, at)
-    elif selector == Selector.PRODUCTION:
-        found = registry.champion(model, END_OF_TIME)
-    elif selector.isdecimal():
-        found = registry.store.version(model, int(selector))
+def _done(history: list[Promotion], candidate: Version, request: Request) -> PromotionResult | None:
+    """What needs no doing: the version is there already. The same request gets the same answer again."""
+    if request.stage is Stage.production:
+        there = effective([p for p in history if p.stage is Stage.production], request.effective_from)
+        renewed = there is not None and there.kind is Kind.override and request.until not in {None, there.until}
+        if there is None or there.version != candidate.number or renewed:
+            return None
+        words = f"{candidate} is in production already."
     else:
-        raise Misconfigured(f"No version is called {selector!r}: ask for as-of, production or a number.")
-    if found is None:
-        when = f"at {at:%Y-%m-%d %H:%M} UTC" if selector == Selector.AS_OF else "now"
-        raise UnknownVersion(f"{model} has no version in production {when}: retrain and promote one first.")
-    if found.trained_until > at:
-        raise Misconfigured(
-            f"{found} has seen data up to {found.trained_until:%Y-%m-%d %H:%M} UTC and cannot score a partition that "
-            f"begins at {at:%Y-%m-%d %H:%M} UTC: choose as-of, or a version trained on earlier data."
-        )
-    return found
+        if standing(history, request.stage, request.recorded_at) != candidate.number:
+            return None
+        there = [p for p in history if p.stage is request.stage][-1]
+        words = f"{candidate} is staged."
+    if request.id is not None and there.request == request.id:
+        return _result(candidate, replace(request, effective_from=there.effective_from, until=there.until))
+    return PromotionResult(Outcome.unchanged, candidate, request.stage, None, words)
+
+
+def _kept_back(history: list[Promotion], decision: Decision, request: Request) -> PromotionResult | None:
+    """The answer for a candidate that nobody insists on: not good enough, or withdrawn before."""
+    if request.until is not None:
+        return None
+    if decision.action is Action.keep:
+        return PromotionResult(Outcome.kept, decision.candidate, None, None, decision.verdict())
+    by = withdrawn(history).get(decision.candidate.number)
+    if by is None or request.stage is not Stage.production:
+        return None
+    return PromotionResult(Outcome.kept, decision.candidate, None, None, withdrawal(decision.candidate, by))
+
+
+def _result(candidate: Version, request: Request) -> PromotionResult:
+    if request.stage is not Stage.production:
+        words = f"{candidate} waits in {request.stage}."
+        return PromotionResult(Outcome.staged, candidate, request.stage, request.effective_from, words)
+    words = f"{candidate} is in production from {request.effective_from:%Y-%m-%d %H:%M} UTC on"
+    if request.until is not None:
+        words += f" until {request.until:%Y-%m-%d %H:%M} UTC, by an override ({request.reason})"
+    return PromotionResult(Outcome.promoted, candidate, Stage.production, request.effective_from, f"{words}.")
+
+
+def _nothing_to_withdraw(model: str, bad: int | None, now: Promotion | None) -> str:
+    if now is None:
+        return f"{model} has no version in production: there is nothing to roll back."
+    return f"Version {bad} of {model} is not in production, version {now.version} is: nothing was rolled back."

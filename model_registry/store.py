@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from model_registry.evidence import GateReport
+    from model_registry.metric_gate import Decision
 
 
 class Stage(StrEnum):
@@ -25,10 +25,10 @@ class Stage(StrEnum):
 class NewVersion:
     """What is registered: all that is known of a version before the registry gives it a number.
 
-    `digest` pins its files, `signature` is the digest of its features and target, `partition` the one it was retrained
-    for, `trained_until` the end (UTC) of the newest data that it or the choice of it has seen. `snapshot` pins the rows
-    that it was trained and evaluated on, `code` the model.yaml and pipeline.py; both are empty when it was registered
-    before these were kept.
+    `digest` pins its files, `signature` is the digest of its features and output, `target` of what it learned to
+    predict, `partition` the one it was retrained for, `trained_until` the end (UTC) of the newest data that it or the
+    choice of it has seen. `snapshot` pins the rows that it was trained and evaluated on, `code` the model.yaml and
+    pipeline.py; both are empty when it was registered before these were kept.
     """
 
     model: str
@@ -41,6 +41,7 @@ class NewVersion:
     artifact_uri: str
     snapshot: str = ""
     code: str = ""
+    target: str = ""
 
     def numbered(self, number: int) -> Version:
         """The version under the number that the registry gave."""
@@ -49,9 +50,15 @@ class NewVersion:
 
 @dataclass(frozen=True)
 class Version(NewVersion):
-    """One registered version of a model."""
+    """One registered version of a model.
+
+    `semver` is its semantic version, given when it is judged; `override` says until when and why it is in production
+    although its gate is closed.
+    """
 
     number: int = field(kw_only=True)
+    semver: str = field(default="", compare=False, kw_only=True)
+    override: str = field(default="", compare=False, kw_only=True)
 
     def __str__(self) -> str:
         return f"{self.model} version {self.number}"
@@ -80,12 +87,20 @@ class RegistryStore(Protocol):
         """Point the stage's alias (and the legacy stage, while there is one) to a version."""
         ...
 
-    def attach(self, version: Version, report: GateReport, page: str | None = None) -> None:
-        """Keep the report of a metric gate (and its HTML page) with the version; a later report replaces it."""
+    def drop_alias(self, model: str, stage: Stage) -> None:
+        """Take the stage's alias away, if it is there."""
         ...
 
-    def evidence(self, version: Version) -> GateReport | None:
-        """The report kept with the version, or None."""
+    def tag(self, version: Version, name: str, text: str) -> None:
+        """Keep a fact (`semver`, `override`) with the version, where people see it and can search for it."""
+        ...
+
+    def attach(self, decision: Decision, page: str | None = None) -> None:
+        """Keep a decision (and its HTML page) with its candidate; a later decision replaces it."""
+        ...
+
+    def evidence(self, version: Version) -> Decision | None:
+        """The decision kept with the version, or None. Raises Misconfigured when it was changed since."""
         ...
 
     def fetch(self, version: Version, folder: Path) -> Path:

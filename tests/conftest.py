@@ -98,7 +98,8 @@ class Shop:
     def retrain(self, partition: str, run: str = "test") -> None:
         """The whole retrain."""
         from jobs.evaluate import evaluate
-        from jobs.judge import judge, promote
+        from jobs.judge import judge
+        from jobs.moves import promote
         from jobs.train import train
 
         job = self.job(partition, run)

@@ -33,7 +33,7 @@ class EmittingJobOperator(JobOperator):
     def report(self, context: Any, result: dict[str, Any]) -> None:
         """See `JobOperator.report`."""
         content = result.get("result") or {}
-        changed = content.get("outcome") == "promoted" or content.get("unchanged") is False
+        changed = content.get("outcome") in {"promoted", "rolled_back"} or content.get("unchanged") is False
         if changed:
-            extra = {"partition": result["partition"], "message": result["message"]}
+            extra = {"partition": result.get("partition"), "message": result["message"]}
             context["outlet_events"][self.alias].add(self.asset, extra=extra)

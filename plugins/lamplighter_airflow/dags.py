@@ -13,9 +13,13 @@ from jobs.partition import EXAMPLE, Every
 from jobs.settings import Settings
 from jobs.spec import ModelSpec, Schedule
 from jobs.spec_file import load_spec, model_names
+from lamplighter_airflow.approval import APPROVER
 from lamplighter_airflow.assets import EmittingJobOperator, champion, predictions
 from lamplighter_airflow.operator import JobOperator
 from lamplighter_airflow.partitions import pattern, timetable
+from lamplighter_airflow.promote_dags import approve_task
+from model_registry.requests import Approval
+from model_registry.store import Stage
 
 SCORE_DOC = """\
 ### {description}
@@ -31,6 +35,7 @@ batch fit to be scored?) → **score** → **output gate** (does everything add 
 
 Owner: {owner}. Spec: `models/{model}/model.yaml`.
 """
+CANDIDATE = "{{ ti.xcom_pull(task_ids='judge')['candidate'] }}"
 RETRAIN_DOC = """\
 ### {description}
 
@@ -54,9 +59,9 @@ def score_dag(spec: ModelSpec) -> DAG:
             "as-of",
             type="string",
             title="Version",
-            pattern="^(as-of|production|[1-9][0-9]*)$",
+            pattern=r"^(as-of|production|[1-9][0-9]*|[0-9]+\.[0-9]+\.[0-9]+)$",
             description="as-of: the version in production when the partition begins. production: the one in production "
-            "now. A number: just that version.",
+            "now. A number, or one like 1.2.0: just that version.",
         ),
         "engine": Param(
             spec.engine.name,
@@ -79,15 +84,23 @@ def score_dag(spec: ModelSpec) -> DAG:
 
 
 def retrain_dag(spec: ModelSpec) -> DAG:
-    """`retrain_<model>`: input gate > train > evaluate > judge > promote."""
+    """`retrain_<model>`: input gate > train > evaluate > judge > [report > approve] > promote."""
     params = {"partition": _partition_param(spec)}
     with _dag("retrain", spec, spec.schedules.retrain, RETRAIN_DOC, params, max_active_runs=1) as dag:
-        promote = EmittingJobOperator(task_id="promote", job="promote", model=spec.model, asset=champion(spec.model))
+        asks = spec.promotion.approval is not Approval.none and spec.promotion.to is Stage.production
+        promote = EmittingJobOperator(
+            task_id="promote",
+            job="promote",
+            model=spec.model,
+            asset=champion(spec.model),
+            arguments=["--approved-by", APPROVER] if asks else [],
+        )
         chain(
             _job(spec, "input-gate", "--for", "train"),
             _job(spec, "train"),
             _job(spec, "evaluate"),
             _job(spec, "judge"),
+            *([_report(spec), approve_task(spec, CANDIDATE)] if asks else []),
             promote,
         )
     return dag
@@ -132,6 +145,13 @@ def _dag(
 
 def _job(spec: ModelSpec, job: str, *arguments: str) -> JobOperator:
     return JobOperator(task_id=job.replace("-", "_"), job=job, model=spec.model, arguments=arguments)
+
+
+def _report(spec: ModelSpec) -> JobOperator:
+    """What the metric gate found, for the person who has to approve it."""
+    return JobOperator(
+        task_id="report", job="report", model=spec.model, arguments=["--version", CANDIDATE], partitioned=False
+    )
 
 
 def _partition_param(spec: ModelSpec) -> Param:

@@ -26,23 +26,29 @@ GRACE_SECONDS = 10
 class JobOperator(BaseOperator):
     """Runs `lamplighter <job> --model ... --partition ... --result FILE` and returns its small JSON result.
 
+    A job that is about a version and not about a partition is not `partitioned`, and gets no `--partition`.
+
     Exit code 1 fails the task so that it is retried; every other failure fails it for good.
     """
 
     template_fields: Sequence[str] = ("arguments",)
     ui_color = "#fdf3d8"
 
-    def __init__(self, *, job: str, model: str, arguments: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *, job: str, model: str, arguments: Sequence[str] = (), partitioned: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.job = job
         self.model = model
         self.arguments = list(arguments)
+        self.partitioned = partitioned
         self._child: subprocess.Popen[str] | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the job. Raises AirflowException to be retried, AirflowFailException not to be."""
         run = context["dag_run"]
-        partition = partition_of_run(run.partition_key, context["params"].get("partition"))
+        form = context["params"].get("partition")
+        partition = partition_of_run(run.partition_key, form) if self.partitioned else None
         with tempfile.TemporaryDirectory(prefix="lamplighter-") as folder:
             result_file = Path(folder) / "result.json"
             code = self._run(self._command(partition, f"{run.dag_id} {run.run_id}", result_file), _actor(run))
@@ -69,8 +75,9 @@ class JobOperator(BaseOperator):
             except subprocess.TimeoutExpired:
                 continue
 
-    def _command(self, partition: str, run: str, result_file: Path) -> list[str]:
-        command = [sys.executable, "-m", "lamplighter.cli", self.job, "--model", self.model, "--partition", partition]
+    def _command(self, partition: str | None, run: str, result_file: Path) -> list[str]:
+        command = [sys.executable, "-m", "lamplighter.cli", self.job, "--model", self.model]
+        command += ["--partition", partition] if partition is not None else []
         return [*command, "--run", run, "--result", str(result_file), *self.arguments]
 
     def _run(self, command: list[str], actor: str) -> int:
@@ -100,14 +107,14 @@ def split_level(line: str) -> tuple[int, str]:
 
 
 def summary(result: dict[str, Any]) -> dict[str, Any]:
-    """What goes to XCom: the sentence and the plain figures; versions by their number, no lists and no reports."""
+    """What goes to XCom: the sentence, plain figures and texts, keys of partitions; versions by their number."""
     small: dict[str, Any] = {
         key: result[key] for key in ("job", "model", "partition", "status", "message") if key in result
     }
     for key, value in (result.get("result") or {}).items():
         if isinstance(value, dict) and "number" in value:
             small[key] = value["number"]
-        elif isinstance(value, bool | int | float | str):
+        elif isinstance(value, bool | int | float | str) or key == "partitions":
             small.setdefault(key, value)
     return small
 

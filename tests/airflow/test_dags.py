@@ -20,7 +20,7 @@ began = time.perf_counter()
 import airflow.sdk  # what Airflow loads itself is not our time
 airflow_seconds, began = time.perf_counter() - began, time.perf_counter()
 found = {}
-for file in ("retrain", "score"):
+for file in ("retrain", "score", "promote"):
     found |= {k: v for k, v in runpy.run_path(f"dags/{file}.py").items() if isinstance(v, airflow.sdk.DAG)}
 found.pop("dag", None)
 seconds = time.perf_counter() - began
@@ -56,6 +56,9 @@ def test_each_model_has_a_retrain_and_a_score_dag(shipped: dict) -> None:
     graphs = {name: dag["graph"] for name, dag in shipped["dags"].items()}
     retrain = "input_gate > train > evaluate > judge > promote"
     score = "plan > input_gate > score > output_gate > publish"
+    for model in ("arrival_minutes", "flight_delays"):
+        assert graphs.pop(f"promote_{model}") == "report > move"
+        assert graphs.pop(f"roll_back_{model}") == "roll_back > partitions > rescore"
     assert graphs == {
         "retrain_arrival_minutes": retrain,
         "retrain_flight_delays": retrain,
@@ -65,8 +68,10 @@ def test_each_model_has_a_retrain_and_a_score_dag(shipped: dict) -> None:
 
 
 def test_the_tasks_form_one_chain(shipped: dict) -> None:
-    for dag in shipped["dags"].values():
+    for name, dag in shipped["dags"].items():
         steps = dag["graph"].split(" > ")
+        if name.startswith("roll_back"):
+            continue  # the mapped runs lean on the list and on the roll back itself
         assert dag["edges"] == sorted(f"{a} > {b}" for a, b in pairwise(steps))
 
 
@@ -90,7 +95,21 @@ def test_a_new_folder_is_all_that_a_new_model_takes(tmp_path: Path) -> None:
     shutil.copytree(PROJECT / "models" / "arrival_minutes", models / "taxi_minutes")
     spec = models / "taxi_minutes" / "model.yaml"
     spec.write_text(spec.read_text().replace("model: arrival_minutes", "model: taxi_minutes"))
-    assert sorted(look(models)["dags"]) == ["retrain_taxi_minutes", "score_taxi_minutes"]
+    kinds = ("promote", "retrain", "roll_back", "score")
+    assert sorted(look(models)["dags"]) == [f"{kind}_taxi_minutes" for kind in kinds]
+
+
+@pytest.mark.parametrize("approval", ["required", "two_persons"])
+def test_a_spec_that_wants_an_approval_has_a_task_that_waits_for_it(tmp_path: Path, approval: str) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(PROJECT / "models", models)
+    spec = models / "arrival_minutes" / "model.yaml"
+    spec.write_text(spec.read_text().replace("to: production}", f"to: production, approval: {approval}}}"))
+    dags = look(models)["dags"]
+    graph = "input_gate > train > evaluate > judge > report > approve > promote"
+    assert dags["retrain_arrival_minutes"]["graph"] == graph
+    assert dags["promote_arrival_minutes"]["graph"] == "report > approve > move"
+    assert ("another person" in dags["promote_arrival_minutes"]["doc"]) is (approval == "two_persons")
 
 
 def test_a_model_with_an_invalid_spec_says_so_and_disturbs_no_other(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_wrong_word_is_a_usage_error(tmp_path: Path) -> None:
             ("plan", "--model", "flight_delays", "--partition", "2013-03-01", "--version", "best"),
             4,
             "misconfigured",
-            "ask for as-of, production or a number",
+            "ask for as-of, production, a number or one like 1.2.0",
         ),
         (
             ("promote", "--model", "flight_delays", "--partition", "2013-03-01", "--to", "moon"),

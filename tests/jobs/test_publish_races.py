@@ -126,7 +126,8 @@ def test_two_models_cannot_share_a_table(open_shop: Any) -> None:
         (models / "games" / file).write_text(text.replace("model: toys", "model: games"))
     job = JobContext.create(open_shop.settings, "games", "2026-01-14")
     from jobs.evaluate import evaluate
-    from jobs.judge import judge, promote
+    from jobs.judge import judge
+    from jobs.moves import promote
     from jobs.train import train
 
     for step in (train, evaluate, judge, promote):

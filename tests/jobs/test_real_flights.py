@@ -11,7 +11,8 @@ from jobs.context import JobContext
 from jobs.evaluate import evaluate
 from jobs.feed import lay_out_feed
 from jobs.input_gate import input_gate
-from jobs.judge import judge, promote
+from jobs.judge import judge
+from jobs.moves import promote
 from jobs.output_gate import output_gate
 from jobs.performance import performance
 from jobs.plan import plan

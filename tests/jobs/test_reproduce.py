@@ -159,7 +159,7 @@ def test_files_of_the_version_that_were_changed_are_said_so(shop: Any, monkeypat
 
 def test_a_version_from_before_snapshots_is_one_sentence(shop: Any) -> None:
     version = train(shop.job(DAY)).version
-    fields = {name: value for name, value in vars(version).items() if name != "number"}
+    fields = {name: value for name, value in vars(version).items() if name not in {"number", "semver", "override"}}
     old = jobs.train.NewVersion(**fields | {"snapshot": "", "code": "", "partition": "2026-01-13"})
     registry = open_registry(shop.settings)
     assert registry.store.register(old).number == 2

@@ -15,7 +15,8 @@ from jobs.context import JobContext
 from jobs.dataset import load_dataset, training_window
 from jobs.errors import Misconfigured, MissingPartition, Rejected
 from jobs.evaluate import evaluate
-from jobs.judge import judge, promote
+from jobs.judge import judge
+from jobs.moves import promote
 from jobs.performance import performance
 from jobs.predictor import load_predictor
 from jobs.publish import publish

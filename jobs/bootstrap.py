@@ -1,0 +1,173 @@
+"""How sure a metric is: the paired bootstrap over holdout rows.
+
+Rows are drawn with replacement, the same ones for candidate and champion, and each metric is computed anew from how
+often each row was drawn. Bounds are one-sided bias-corrected percentiles (Efron and Tibshirani, An Introduction to the
+Bootstrap, 1993, chapters 14 and 16). The seed fixes every draw.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from model_registry.rules import Estimate
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Statistic = Callable[[Array], Array]
+REPLICATES = 1000
+FEWEST_REPLICATES = 200
+WORK = 200_000_000  # drawn rows in all, above which there are fewer replicates
+CHUNK = 4_000_000
+MISSING = 0.05  # largest share of replicates in which a metric may be undefined
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How often each of `rows` rows was drawn, in each of `replicates` draws, some draws at a time."""
+
+    rows: int
+    seed: int
+    name: str = ""
+
+    @property
+    def replicates(self) -> int:
+        """1,000, and down to 200 where the rows are very many and the bounds are tight anyway."""
+        return int(np.clip(WORK // max(self.rows, 1), FEWEST_REPLICATES, REPLICATES))
+
+    def counts(self) -> Iterator[Array]:
+        """Matrices of shape (draws, rows)."""
+        random = np.random.default_rng([self.seed, zlib.crc32(self.name.encode())])
+        at_once = max(1, CHUNK // max(self.rows, 1))
+        for start in range(0, self.replicates, at_once):
+            size = min(at_once, self.replicates - start)
+            counts = np.empty((size, self.rows))
+            for row in counts:
+                row[:] = np.bincount(random.integers(0, self.rows, self.rows), minlength=self.rows)
+            yield counts
+
+
+def replicate(statistics: list[Statistic], draws: Draws) -> list[Array]:
+    """Every statistic's value on the rows themselves, followed by its values on all draws; shape (1 + replicates,)."""
+    found: list[list[Array]] = [[statistic(np.ones((1, draws.rows)))] for statistic in statistics]
+    for counts in draws.counts():
+        for values, statistic in zip(found, statistics, strict=True):
+            values.append(statistic(counts))
+    return [np.concatenate(values) for values in found]
+
+
+def estimate(values: Array, confidence: float) -> Estimate:
+    """Value and one-sided bounds from what `replicate` gives; not-a-number when the metric is undefined too often."""
+    value, drawn = float(values[0]), values[1:]
+    known = drawn[np.isfinite(drawn)]
+    if not np.isfinite(value) or len(known) < (1 - MISSING) * len(drawn):
+        return Estimate.exact(float("nan"))
+    below = (np.sum(known < value) + np.sum(known == value) / 2) / len(known)
+    edge = 0.5 / len(known)
+    normal = NormalDist()
+    shift = 2 * normal.inv_cdf(float(np.clip(below, edge, 1 - edge)))
+    low, high = (
+        float(np.quantile(known, normal.cdf(shift + normal.inv_cdf(level)))) for level in (1 - confidence, confidence)
+    )
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def statistic(metric: str, target: Array, score: Array) -> Statistic:
+    """The metric of n scores against n targets, as a function from how often each row counts. Raises KeyError."""
+    return _STATISTICS[metric](target, score)
+
+
+def mean_of(values: Array) -> Statistic:
+    """The mean of n values."""
+    return lambda counts: (counts @ values) / counts.sum(axis=1)
+
+
+def _log_loss(target: Array, score: Array) -> Statistic:
+    tiny = np.finfo(np.float64).eps
+    sure = np.clip(score, tiny, 1 - tiny)
+    return mean_of(-(target * np.log(sure) + (1 - target) * np.log1p(-sure)))
+
+
+def _squared(target: Array, score: Array) -> Statistic:
+    return mean_of((score - target) ** 2)
+
+
+def _rmse(target: Array, score: Array) -> Statistic:
+    squared = _squared(target, score)
+    return lambda counts: np.sqrt(squared(counts))
+
+
+def _r2(target: Array, score: Array) -> Statistic:
+    squared, mean, square = _squared(target, score), mean_of(target), mean_of(target**2)
+
+    def value(counts: Array) -> Array:
+        variance = square(counts) - mean(counts) ** 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(variance > 0, 1 - squared(counts) / variance, np.nan)
+
+    return value
+
+
+def _groups(score: Array, *, descending: bool) -> tuple[Any, Any]:
+    """The order of the rows by score, and where in it each run of equal scores begins."""
+    order = np.argsort(-score if descending else score, kind="stable")
+    ranked = score[order]
+    return order, np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+
+
+def _auc(target: Array, score: Array) -> Statistic:
+    """The area under the ROC curve as the chance that a positive outranks a negative, ties half (Hanley 1982)."""
+    order, starts = _groups(score, descending=False)
+    positive = target[order]
+
+    def value(counts: Array) -> Array:
+        ranked = counts[:, order]
+        ups = np.add.reduceat(ranked * positive, starts, axis=1)
+        downs = np.add.reduceat(ranked * (1 - positive), starts, axis=1)
+        lower = np.cumsum(downs, axis=1) - downs
+        pairs = ups.sum(axis=1) * downs.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(pairs > 0, (ups * (lower + downs / 2)).sum(axis=1) / pairs, np.nan)
+
+    return value
+
+
+def _average_precision(target: Array, score: Array) -> Statistic:
+    order, starts = _groups(score, descending=True)
+    positive = target[order]
+
+    def value(counts: Array) -> Array:
+        ranked = counts[:, order]
+        ups = np.add.reduceat(ranked * positive, starts, axis=1)
+        seen = np.cumsum(np.add.reduceat(ranked, starts, axis=1), axis=1)
+        total = ups.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            precision = np.where(seen > 0, np.cumsum(ups, axis=1) / seen, 0.0)
+            return np.where(total > 0, (ups * precision).sum(axis=1) / total, np.nan)
+
+    return value
+
+
+def _calibration_error(target: Array, score: Array) -> Statistic:
+    """The mean distance of mean target and mean score over ten bins of equal size (Naeini et al. 2015)."""
+    bins = np.array_split(np.argsort(score, kind="stable"), min(10, len(score)))
+    gap = np.zeros((len(score), len(bins)))
+    for number, rows in enumerate(bins):
+        gap[rows, number] = (target - score)[rows]
+    return lambda counts: np.abs(counts @ gap).sum(axis=1) / counts.sum(axis=1)
+
+
+_STATISTICS: dict[str, Callable[[Array, Array], Statistic]] = {
+    "auc": _auc,
+    "average_precision": _average_precision,
+    "log_loss": _log_loss,
+    "brier": _squared,
+    "calibration_error": _calibration_error,
+    "rmse": _rmse,
+    "mae": lambda target, score: mean_of(np.abs(score - target)),
+    "r2": _r2,
+}

@@ -1,0 +1,81 @@
+"""What production demands of a version: each demand is met, or it is Rejected in one sentence with the remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from model_registry.errors import ChampionMoved, Misconfigured, Rejected, UnknownVersion
+from model_registry.requests import Approval
+from model_registry.settle import deleted
+from model_registry.store import RegistryStore, Version
+
+if TYPE_CHECKING:
+    from model_registry.metric_gate import Decision
+    from model_registry.requests import Request
+    from model_registry.timeline import Promotion
+
+
+def judged(store: RegistryStore, candidate: Version) -> Decision:
+    """The decision kept with the candidate. Raises Rejected when there is none, or when it is another version's."""
+    found = store.evidence(candidate)
+    if found is None:
+        raise Rejected(f"{candidate} has no report of a metric gate: judge it before promoting it.")
+    if (found.candidate.number, found.candidate.digest) != (candidate.number, candidate.digest):
+        raise Rejected(f"The report kept with {candidate} is about {found.candidate}: judge {candidate} itself.")
+    return found
+
+
+def passed(store: RegistryStore, candidate: Version) -> Decision:
+    """The decision kept with the candidate, whose gate is open. Raises Rejected with the report when it is closed."""
+    found = judged(store, candidate)
+    if not found.report.passed:
+        raise Rejected(found.report.verdict(), found.report)
+    return found
+
+
+def same_champion(decided: Version | None, now: Version | None, candidate: Version) -> None:
+    """Raise ChampionMoved when the champion is not the one that the candidate was judged against."""
+    if (decided.number if decided else None) == (now.number if now else None):
+        return
+    against = f"version {decided.number}" if decided else "no champion"
+    instead = f"version {now.number}" if now else "none"
+    raise ChampionMoved(
+        f"{candidate} was judged against {against}, and the champion is now {instead}: evaluate it again against that."
+    )
+
+
+def approved(candidate: Version, request: Request) -> None:
+    """Raise Rejected when the spec wants a person to agree and nobody did, or nobody but who asked."""
+    if request.approval is Approval.none:
+        return
+    if request.approved_by is None:
+        raise Rejected(
+            f"{candidate} needs an approval before it gets to production: trigger promote_{candidate.model} in "
+            f"Airflow, or say who agreed with --approved-by."
+        )
+    if request.approval is Approval.two_persons and request.approved_by == request.actor:
+        raise Rejected(
+            f"{request.actor} asked for {candidate} and cannot approve it alone: the spec wants a second person."
+        )
+
+
+def withdrawal(candidate: Version, by: Promotion) -> str:
+    """Why a version that was rolled back is not promoted again by itself."""
+    return (
+        f"{candidate} was withdrawn at {by.recorded_at:%Y-%m-%d %H:%M} UTC by {by.actor} ({by.reason}): it is not "
+        f"promoted again by itself. Promote it with an override if it must be."
+    )
+
+
+def recorded(store: RegistryStore, row: Promotion) -> Version:
+    """The version that a row of the ledger names. Raises Misconfigured when it was deleted or replaced since."""
+    try:
+        version = store.version(row.model, row.version)
+    except UnknownVersion as error:
+        raise deleted(row.model, row.version, row.stage) from error
+    if version.digest != row.digest:
+        raise Misconfigured(
+            f"{version} is recorded in the ledger with digest {row.digest[:12]}, and the registry says "
+            f"{version.digest[:12]}: somebody replaced it. Promote another version."
+        )
+    return version

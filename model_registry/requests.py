@@ -1,0 +1,59 @@
+"""What is asked of the registry, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from model_registry.store import Stage, Version
+
+
+class Approval(StrEnum):
+    """Whether a person must agree before a version gets to production; `two_persons`: another than who asked."""
+
+    none = "none"
+    required = "required"
+    two_persons = "two_persons"
+
+
+class Outcome(StrEnum):
+    """What a call did."""
+
+    promoted = "promoted"
+    staged = "staged"
+    archived = "archived"
+    rolled_back = "rolled_back"
+    kept = "kept"
+    unchanged = "unchanged"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who wants a version in which stage, from when, and why.
+
+    With `until` it overrides a gate that is closed, and ends then. `id` names the request: the same one again finds
+    what it did. `approval` is what the spec demands, `approved_by` who agreed.
+    """
+
+    stage: Stage
+    effective_from: datetime
+    actor: str
+    reason: str
+    recorded_at: datetime
+    until: datetime | None = None
+    approval: Approval = Approval.none
+    approved_by: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class PromotionResult:
+    """The outcome of a move in words and figures. `withdrawn` is the version that a roll back took out."""
+
+    outcome: Outcome
+    version: Version
+    stage: Stage | None
+    effective_from: datetime | None
+    sentence: str
+    withdrawn: int | None = None

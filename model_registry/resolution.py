@@ -1,0 +1,57 @@
+"""Which version a scoring run gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from model_registry.errors import Misconfigured, UnknownVersion
+from model_registry.semver import PATTERN
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from model_registry.promotion import Registry
+    from model_registry.store import Version
+
+
+class Selector:
+    """Which version a scoring run asks for: `as-of`, `production`, a number, or a semantic version."""
+
+    AS_OF = "as-of"
+    PRODUCTION = "production"
+
+
+def resolve(registry: Registry, model: str, selector: str, at: datetime) -> Version:
+    """The version that scores a partition beginning at `at` (UTC).
+
+    `as-of` is the version in production at `at`, `production` the one in production now, a number (3) or a semantic
+    version (1.2.0) just that one. A version that has seen data from `at` or later is refused: its scores would know the
+    future. Raises UnknownVersion and Misconfigured.
+    """
+    if selector == Selector.AS_OF:
+        found = registry.champion(model, at)
+    elif selector == Selector.PRODUCTION:
+        found = registry.production(model)
+    else:
+        found = named(registry, model, selector)
+    if found is None:
+        when = f"at {at:%Y-%m-%d %H:%M} UTC" if selector == Selector.AS_OF else "now"
+        raise UnknownVersion(f"{model} has no version in production {when}: retrain and promote one first.")
+    if found.trained_until > at:
+        raise Misconfigured(
+            f"{found} has seen data up to {found.trained_until:%Y-%m-%d %H:%M} UTC and cannot score a partition that "
+            f"begins at {at:%Y-%m-%d %H:%M} UTC: choose as-of, or a version trained on earlier data."
+        )
+    return found
+
+
+def named(registry: Registry, model: str, name: str) -> Version:
+    """The version with that number or semantic version. Raises UnknownVersion and Misconfigured."""
+    if name.isdecimal():
+        return registry.store.version(model, int(name))
+    if PATTERN.fullmatch(name) is None:
+        raise Misconfigured(f"No version is called {name!r}: ask for as-of, production, a number or one like 1.2.0.")
+    found = [version for version in registry.store.versions(model) if version.semver == name]
+    if not found:
+        raise UnknownVersion(f"{model} has no version {name}: `lamplighter history {model}` lists what there is.")
+    return found[0]
