@@ -48,21 +48,42 @@ class Promotion:
 def effective(history: Sequence[Promotion], at: datetime, known_at: datetime | None = None) -> Promotion | None:
     """The newest of `history` (in recorded order) in force at business time `at`; of two that began at once, the later.
 
-    `known_at` leaves out what was recorded later. A row with an `until` ends there, and the one before it is in force
-    again: so an override expires.
+    `known_at` leaves out what was recorded later. A row that has ended (see `ends`) is out, and the one before it is in
+    force again: so an override expires.
     """
-    return _newest(
-        p
-        for p in history
-        if p.effective_from <= at
-        and (p.until is None or at < p.until)
-        and (known_at is None or p.recorded_at <= known_at)
-    )
+    known = [p for p in history if known_at is None or p.recorded_at <= known_at]
+    return _newest(p for p, end in _spans(known) if p.effective_from <= at and (end is None or at < end))
 
 
 def current(history: Sequence[Promotion], now: datetime) -> Promotion | None:
     """The newest of `history` at all, those that begin later included; `now` tells which overrides have expired."""
-    return _newest(p for p in history if p.until is None or now < p.until)
+    return _newest(p for p, end in _spans(history) if end is None or now < end)
+
+
+def ends(history: Sequence[Promotion]) -> list[datetime | None]:
+    """When each row ends: at its `until`, and before that when the next row of its version renews it.
+
+    A roll back ends all earlier rows of the version that it withdraws where it begins itself, and itself too when it
+    names that version: there was none to return to.
+    """
+    found: list[datetime | None] = []
+    gone: dict[int, datetime] = {}
+    following: dict[int, datetime] = {}
+    for row in reversed(history):
+        if row.kind is Kind.roll_back and row.replaces is not None:
+            gone[row.replaces] = min(row.effective_from, gone.get(row.replaces, row.effective_from))
+        limits = [row.until, gone.get(row.version)]
+        if row.kind is Kind.override and following.get(row.version, row.effective_from) >= row.effective_from:
+            limits.append(following.get(row.version))
+        found.append(min((limit for limit in limits if limit is not None), default=None))
+        following[row.version] = row.effective_from
+    return found[::-1]
+
+
+def _spans(history: Sequence[Promotion]) -> list[tuple[Promotion, datetime | None]]:
+    """The rows that are in force for any time at all, each with its end."""
+    spans = zip(history, ends(history), strict=True)
+    return [(row, end) for row, end in spans if end is None or row.effective_from < end]
 
 
 def _newest(rows: Iterable[Promotion]) -> Promotion | None:
@@ -98,7 +119,8 @@ def began(history: Sequence[Promotion], now: datetime) -> datetime | None:
     if newest is None:
         return None
     start = newest.effective_from
-    for instant in sorted({p.effective_from for p in rows if p.effective_from < start}, reverse=True):
+    changes = {instant for p, end in _spans(rows) for instant in (p.effective_from, end) if instant is not None}
+    for instant in sorted((instant for instant in changes if instant < start), reverse=True):
         there = effective(rows, instant)
         if there is None or there.version != newest.version:
             break
