@@ -80,7 +80,7 @@ class RollBackResult:
     """What a roll back did, and the partitions that readers still see by the withdrawn version, oldest first."""
 
     outcome: Outcome
-    version: int
+    version: int | None
     withdrawn: int | None
     effective_from: datetime | None
     partitions: tuple[str, ...]
@@ -157,9 +157,8 @@ def roll_back(wish: Wish) -> RollBackResult:
     touched = published_by(wish.settings, spec, result.withdrawn)
     since = result.effective_from
     keys = tuple(p.partition for p in touched if since is None or _start(spec, p) >= since)
-    return RollBackResult(
-        result.outcome, result.version.number, result.withdrawn, result.effective_from, keys, result.sentence
-    )
+    version = result.version.number if result.version else None
+    return RollBackResult(result.outcome, version, result.withdrawn, result.effective_from, keys, result.sentence)
 
 
 def report_of(wish: Wish) -> ReportText:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from model_registry.errors import ChampionMoved, Misconfigured, Rejected, UnknownVersion
 from model_registry.requests import Approval
-from model_registry.settle import deleted
 from model_registry.store import RegistryStore, Version
 
 if TYPE_CHECKING:
@@ -67,15 +66,25 @@ def withdrawal(candidate: Version, by: Promotion) -> str:
     )
 
 
-def recorded(store: RegistryStore, row: Promotion) -> Version:
-    """The version that a row of the ledger names. Raises Misconfigured when it was deleted or replaced since."""
+def recorded(store: RegistryStore, row: Promotion, *, now: bool = True) -> Version:
+    """The version that a row of the ledger names. Raises Misconfigured when it was deleted or replaced since.
+
+    `now` tells whether it is in production now or was once: the remedy is another.
+    """
+    there = f"is in {row.stage} by the ledger" if now else f"was in {row.stage} then by the ledger"
+    remedy = (
+        f"return to the version before with `lamplighter roll-back --model {row.model} --reason ...`."
+        if now
+        else "name another version to score this partition with."
+    )
     try:
         version = store.version(row.model, row.version)
     except UnknownVersion as error:
-        raise deleted(row.model, row.version, row.stage) from error
+        was = f"Version {row.version} of {row.model} {there} and was deleted in MLflow"
+        raise Misconfigured(f"{was}: {remedy}") from error
     if version.digest != row.digest:
         raise Misconfigured(
-            f"{version} is recorded in the ledger with digest {row.digest[:12]}, and the registry says "
-            f"{version.digest[:12]}: somebody replaced it. Promote another version."
+            f"{version} {there} with digest {row.digest[:12]}, and the registry says {version.digest[:12]}: somebody "
+            f"replaced it; {remedy}"
         )
     return version

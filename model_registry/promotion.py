@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING
 
 from model_registry.codec import digest, to_json
 from model_registry.demands import approved, judged, passed, recorded, same_champion, withdrawal
-from model_registry.errors import Rejected, UnknownVersion
+from model_registry.errors import Rejected
 from model_registry.metric_gate import Action, Decision
 from model_registry.requests import Outcome, PromotionResult, Request
+from model_registry.roll_back import earlier, lost, nothing_to_return_to, nothing_to_withdraw, target, told, told_before
 from model_registry.semver import change, following
 from model_registry.settle import settle
 from model_registry.steps import step
 from model_registry.store import RegistryStore, Stage, Version
-from model_registry.timeline import Kind, Promotion, before, began, current, effective, standing, withdrawn
+from model_registry.timeline import Kind, Promotion, began, current, effective, standing, withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from model_registry.ledger import Ledger, LedgerSession
+
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class Registry:
@@ -39,8 +42,9 @@ class Registry:
     def champion(self, model: str, at: datetime) -> Version | None:
         """The version in production at business time `at`, or None. Raises Misconfigured on a foreign alias."""
         with self._settled(model) as session:
-            row = effective(session.history(model, Stage.production), at)
-            return recorded(self.store, row) if row else None
+            history = session.history(model, Stage.production)
+            row = effective(history, at)
+            return recorded(self.store, row, now=row == current(history, datetime.now(UTC))) if row else None
 
     def production(self, model: str) -> Version | None:
         """The version in production now, or None. Raises Misconfigured on a foreign alias."""
@@ -83,7 +87,7 @@ class Registry:
             text, evidence = to_json(kept), digest(kept)
             session.keep_evidence(evidence, candidate.model, candidate.number, text, request.recorded_at)
             self._append(session, candidate, request, _kind(request), champion, evidence)
-        return self._follow(_result(candidate, request))
+        return self._follow(candidate.model, _result(candidate, request))
 
     def archive(self, candidate: Version, request: Request) -> PromotionResult:
         """Put a version aside: nobody returns to it by itself. Raises Rejected for the version in production."""
@@ -91,13 +95,14 @@ class Registry:
             history = session.history(candidate.model)
             if standing(history, Stage.production, request.recorded_at) == candidate.number:
                 raise Rejected(f"{candidate} is in production: promote another version or roll back, then archive it.")
+            if standing(history, Stage.production, END_OF_TIME) == candidate.number:
+                raise Rejected(f"{candidate} is in production again when the override ends: archive it after another.")
             if {p.version: p.stage for p in history}.get(candidate.number) is Stage.archived:
                 words = f"{candidate} is archived already."
                 return PromotionResult(Outcome.unchanged, candidate, Stage.archived, None, words)
             self._append(session, candidate, request, Kind.archive)
-        return self._follow(
-            PromotionResult(Outcome.archived, candidate, Stage.archived, None, f"{candidate} is archived.")
-        )
+        done = PromotionResult(Outcome.archived, candidate, Stage.archived, None, f"{candidate} is archived.")
+        return self._follow(candidate.model, done)
 
     def roll_back(
         self, model: str, request: Request, bad: int | None = None, since: datetime | None = None
@@ -106,32 +111,31 @@ class Registry:
 
         `bad` is the version to withdraw (default: the one in production). It counts from `since`, or from when the bad
         version began to be in production, so that the partitions that it scored can be scored again. The same call
-        again changes nothing. Raises Rejected when there is nothing to return to.
+        again changes nothing. Raises Rejected when there is nothing to return to, unless the bad version was deleted:
+        then none is in production.
         """
         with self.ledger.locked(model) as session:
             step("promotion:locked")
-            history = session.history(model)
-            now = current([p for p in history if p.stage is Stage.production], request.recorded_at)
-            if now is None or _exists(self.store, now):  # else that is what is being mended
+            gone = lost(self.store, current(session.history(model, Stage.production), request.recorded_at))
+            if not gone:  # else that is what is being mended
                 settle(self.store, session, model)
-                history = session.history(model)
-                now = current([p for p in history if p.stage is Stage.production], request.recorded_at)
-            if now is not None and (now.kind is Kind.roll_back if bad is None else bad in withdrawn(history)):
-                return self._follow_nothing(now, bad)
+            history = session.history(model)
+            production = [p for p in history if p.stage is Stage.production]
+            now = current(production, request.recorded_at)
+            by = None if gone else earlier(production, now, bad)
+            if by is not None:
+                return self._nothing_new(by, now)
             if now is None or bad not in {None, now.version}:
-                raise Rejected(_nothing_to_withdraw(model, bad, now))
-            target = self._target(model, before(history, request.recorded_at), now.version)
+                raise Rejected(nothing_to_withdraw(model, bad, now))
+            to = target(self.store, history, request.recorded_at)
+            if to is None and not gone:
+                raise Rejected(nothing_to_return_to(now))
             start = since or began(history, request.recorded_at) or now.effective_from
-            evidence = next((p.evidence for p in reversed(history) if p.version == target.number and p.evidence), None)
-            asked = replace(request, effective_from=start)
-            self._append(session, target, asked, Kind.roll_back, now.version, evidence)
-        sentence = (
-            f"{model} is back at version {target.number} from {start:%Y-%m-%d %H:%M} UTC on; version {now.version} is "
-            f"withdrawn ({request.reason})."
-        )
-        return self._follow(
-            PromotionResult(Outcome.rolled_back, target, Stage.production, start, sentence, now.version)
-        )
+            session.append(_withdrawing(now, to, replace(request, effective_from=start), history))
+            step("promotion:appended")
+        sentence = told(model, to, start, now.version, request.reason)
+        result = PromotionResult(Outcome.rolled_back, to, Stage.production, start, sentence, now.version)
+        return self._follow(model, result)
 
     @contextmanager
     def _settled(self, model: str, moving: int | None = None) -> Iterator[LedgerSession]:
@@ -148,10 +152,9 @@ class Registry:
             return kept, None
         approved(candidate, request)
         row = effective([p for p in history if p.stage is Stage.production], request.effective_from)
-        champion = recorded(self.store, row) if row else None
         if request.until is None:
-            same_champion(decision.champion, champion, candidate)
-        return kept, champion.number if champion else None
+            same_champion(decision.champion, recorded(self.store, row) if row else None, candidate)
+        return kept, row.version if row else None
 
     def _append(
         self,
@@ -162,64 +165,44 @@ class Registry:
         replaces: int | None = None,
         evidence: str | None = None,
     ) -> None:
-        session.append(
-            Promotion(
-                model=version.model,
-                version=version.number,
-                digest=version.digest,
-                stage=request.stage,
-                effective_from=request.effective_from,
-                recorded_at=request.recorded_at,
-                actor=request.actor,
-                reason=request.reason,
-                evidence=evidence,
-                kind=kind,
-                until=request.until,
-                replaces=replaces,
-                approved_by=request.approved_by,
-                request=request.id,
-            )
-        )
+        session.append(_row(version.model, version.number, version.digest, request, kind, replaces, evidence))
         step("promotion:appended")
 
-    def _follow(self, result: PromotionResult) -> PromotionResult:
+    def _follow(self, model: str, result: PromotionResult) -> PromotionResult:
         """Let the aliases follow what the ledger has just committed."""
         step("promotion:recorded")
-        with self.ledger.locked(result.version.model) as session:
+        with self.ledger.locked(model) as session:
             step("alias:locked")
-            settle(self.store, session, result.version.model)
+            settle(self.store, session, model)
             step("alias:noted")
         step("promotion:settled")
         return result
 
-    def _follow_nothing(self, now: Promotion, bad: int | None) -> PromotionResult:
-        was = bad if bad is not None else now.replaces
-        sentence = (
-            f"{now.model} is back at version {now.version} already: version {was} was withdrawn at "
-            f"{now.recorded_at:%Y-%m-%d %H:%M} UTC by {now.actor} ({now.reason}). To go back further, name the "
-            f"version to withdraw: {now.version}."
-        )
-        version = recorded(self.store, now)
-        return PromotionResult(Outcome.unchanged, version, Stage.production, now.effective_from, sentence, was)
-
-    def _target(self, model: str, candidates: list[int], bad: int) -> Version:
-        for number in candidates:
-            try:
-                return self.store.version(model, number)
-            except UnknownVersion:  # deleted in MLflow: the one before it, then
-                continue
-        raise Rejected(
-            f"{model} was never in production with another version than {bad} that passed its gate: there is nothing "
-            f"to roll back to. Retrain, or promote another version with an override."
-        )
+    def _nothing_new(self, by: Promotion, now: Promotion | None) -> PromotionResult:
+        version = recorded(self.store, now) if now else None
+        words = told_before(by, now)
+        return PromotionResult(Outcome.unchanged, version, Stage.production, by.effective_from, words, by.replaces)
 
 
-def _exists(store: RegistryStore, row: Promotion) -> bool:
-    try:
-        store.version(row.model, row.version)
-    except UnknownVersion:
-        return False
-    return True
+def _row(
+    model: str, number: int, digest: str, request: Request, kind: Kind, replaces: int | None, evidence: str | None
+) -> Promotion:
+    return Promotion(
+        model=model,
+        version=number,
+        digest=digest,
+        stage=request.stage,
+        effective_from=request.effective_from,
+        recorded_at=request.recorded_at,
+        actor=request.actor,
+        reason=request.reason,
+        evidence=evidence,
+        kind=kind,
+        until=request.until,
+        replaces=replaces,
+        approved_by=request.approved_by,
+        request=request.id,
+    )
 
 
 def _kind(request: Request) -> Kind:
@@ -239,7 +222,7 @@ def _done(history: list[Promotion], candidate: Version, request: Request) -> Pro
     else:
         if standing(history, request.stage, request.recorded_at) != candidate.number:
             return None
-        there = [p for p in history if p.stage is request.stage][-1]
+        there = [p for p in history if (p.stage, p.version) == (request.stage, candidate.number)][-1]
         words = f"{candidate} is staged."
     if request.id is not None and there.request == request.id:
         return _result(candidate, replace(request, effective_from=there.effective_from, until=there.until))
@@ -268,7 +251,8 @@ def _result(candidate: Version, request: Request) -> PromotionResult:
     return PromotionResult(Outcome.promoted, candidate, Stage.production, request.effective_from, f"{words}.")
 
 
-def _nothing_to_withdraw(model: str, bad: int | None, now: Promotion | None) -> str:
-    if now is None:
-        return f"{model} has no version in production: there is nothing to roll back."
-    return f"Version {bad} of {model} is not in production, version {now.version} is: nothing was rolled back."
+def _withdrawing(now: Promotion, to: Version | None, request: Request, history: list[Promotion]) -> Promotion:
+    """The row of a roll back; with nothing to return to it names the version that it withdraws."""
+    number, digest = (to.number, to.digest) if to else (now.version, now.digest)
+    evidence = next((p.evidence for p in reversed(history) if p.version == number and p.evidence), None)
+    return _row(now.model, number, digest, request, Kind.roll_back, now.version, evidence)

@@ -49,10 +49,13 @@ class Request:
 
 @dataclass(frozen=True)
 class PromotionResult:
-    """The outcome of a move in words and figures. `withdrawn` is the version that a roll back took out."""
+    """The outcome of a move in words and figures.
+
+    `withdrawn` is the version that a roll back took out, `version` None when there was none to return to.
+    """
 
     outcome: Outcome
-    version: Version
+    version: Version | None
     stage: Stage | None
     effective_from: datetime | None
     sentence: str

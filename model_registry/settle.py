@@ -8,11 +8,13 @@ where it should be was moved by hand: honoured and recorded if the version has p
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from model_registry.codec import digest
-from model_registry.errors import Misconfigured, UnknownVersion
+from model_registry.demands import passed, recorded
+from model_registry.errors import Misconfigured, Rejected, UnknownVersion
 from model_registry.steps import step
 from model_registry.store import RegistryStore, Stage, Version
 from model_registry.timeline import Kind, Promotion, current, standing
@@ -36,44 +38,65 @@ def settle(store: RegistryStore, session: LedgerSession, model: str, moving: int
 
 def _settle_stage(store: RegistryStore, session: LedgerSession, model: str, stage: Stage, moving: int | None) -> None:
     now = datetime.now(UTC)
-    wanted = standing(session.history(model), stage, now)
+    history = session.history(model)
+    row = current([p for p in history if p.stage is stage], now) if stage is Stage.production else None
+    wanted = standing(history, stage, now)
     left, there = session.noted_alias(model, stage), store.alias(model, stage)
     if there == wanted == left:
+        if row is not None and row.until is not None:
+            _show_override(store, row)  # it may have been renewed
         return
     by_hand = there not in {wanted, left}
     if by_hand and there is not None and stage is not Stage.archived:
         if there != moving:
             _follow_hand(store, session, model, stage, there, now)
         return
+    if row is not None:
+        _bring_to_production(store, row)
+    else:
+        wanted = _point(store, model, stage, wanted, left)
     if by_hand:
         was = "deleted" if there is None else f"moved to version {there}"
         log.warning("The alias %s@%s was %s by hand: it points to version %s again.", model, stage, was, wanted)
-    row = current(session.history(model, stage), now) if stage is Stage.production else None
-    _point(store, model, stage, wanted, row)
+    if stage is Stage.production and left != wanted:
+        _hide_override(store, model, left)
     step("alias:moved")
     session.note_alias(model, stage, wanted, now)
 
 
-def _point(store: RegistryStore, model: str, stage: Stage, wanted: int | None, row: Promotion | None) -> None:
-    if wanted is None:
-        store.drop_alias(model, stage)
-        return
-    try:
-        store.set_alias(model, stage, wanted)
-        version = store.version(model, wanted)
-    except UnknownVersion as error:
-        raise deleted(model, wanted, stage) from error
-    said = f"until {row.until:%Y-%m-%d %H:%M} UTC by {row.actor}: {row.reason}" if row and row.until else ""
-    if version.override != said and stage is Stage.production:
+def _bring_to_production(store: RegistryStore, row: Promotion) -> None:
+    """Point the alias to what the row names. Raises Misconfigured when that was deleted or replaced since."""
+    recorded(store, row)
+    store.set_alias(row.model, row.stage, row.version)
+    _show_override(store, row)
+
+
+def _point(store: RegistryStore, model: str, stage: Stage, wanted: int | None, left: int | None) -> int | None:
+    """Point the alias to `wanted`, and return where it points: a version that was deleted has none."""
+    if wanted is not None:
+        try:
+            store.set_alias(model, stage, wanted)
+        except UnknownVersion:
+            if left is not None:
+                log.warning("Version %s of %s is in %s by the ledger, and was deleted in MLflow.", wanted, model, stage)
+        else:
+            return wanted
+    store.drop_alias(model, stage)
+    return None
+
+
+def _show_override(store: RegistryStore, row: Promotion) -> None:
+    said = f"until {row.until:%Y-%m-%d %H:%M} UTC by {row.actor}: {row.reason}" if row.until else ""
+    version = store.version(row.model, row.version)
+    if version.override != said:
         store.tag(version, "override", said)
 
 
-def deleted(model: str, number: int, stage: Stage) -> Misconfigured:
-    """What to say of a version that stands in the ledger and is not in the registry any more."""
-    return Misconfigured(
-        f"Version {number} of {model} is in {stage} by the ledger and was deleted in MLflow: return to the version "
-        f"before with `lamplighter roll-back --model {model} --reason ...`, or restore it in MLflow."
-    )
+def _hide_override(store: RegistryStore, model: str, number: int | None) -> None:
+    """Take what is said of an override from a version that is not in production any more, if it is there at all."""
+    with suppress(Misconfigured):
+        if number is not None and (version := store.version(model, number)).override:
+            store.tag(version, "override", "")
 
 
 def _follow_hand(
@@ -106,9 +129,13 @@ def _follow_hand(
         )
     )
     store.set_alias(model, stage, there)  # the legacy stage, too
+    if stage is Stage.production and newest is not None:
+        _hide_override(store, model, newest.version)
     session.note_alias(model, stage, there, now)
 
 
 def _passed(store: RegistryStore, version: Version) -> str | None:
-    decision = store.evidence(version)
-    return digest(decision) if decision is not None and decision.report.passed else None
+    try:
+        return digest(passed(store, version))
+    except Rejected:
+        return None

@@ -1,0 +1,77 @@
+"""What a roll back returns to, whether it was done before, and how it is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from model_registry.errors import UnknownVersion
+from model_registry.timeline import Kind, Promotion, before, withdrawn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from model_registry.store import RegistryStore, Version
+
+
+def lost(store: RegistryStore, row: Promotion | None) -> bool:
+    """Whether the version that the row names was deleted, or replaced by another of its number."""
+    if row is None:
+        return False
+    try:
+        return store.version(row.model, row.version).digest != row.digest
+    except UnknownVersion:
+        return True
+
+
+def earlier(production: Sequence[Promotion], now: Promotion | None, bad: int | None) -> Promotion | None:
+    """The roll back that did what is asked for already: that of version `bad`, or the newest move if it was one."""
+    if bad is not None:
+        return withdrawn(production).get(bad)
+    newest = now or (production[-1] if production else None)
+    return newest if newest is not None and newest.kind is Kind.roll_back else None
+
+
+def target(store: RegistryStore, history: Sequence[Promotion], now: datetime) -> Version | None:
+    """The best version to return to that is still as it was recorded, or None."""
+    digests = {p.version: p.digest for p in history}
+    for number in before(history, now):
+        try:
+            version = store.version(history[0].model, number)
+        except UnknownVersion:  # deleted in MLflow: the one before it, then
+            continue
+        if version.digest == digests[number]:
+            return version
+    return None
+
+
+def told(model: str, to: Version | None, since: datetime, bad: int, reason: str) -> str:
+    """What a roll back did."""
+    where = f"is back at version {to.number}" if to else "has no version in production"
+    retrain = "" if to else " There is none to return to: retrain."
+    return f"{model} {where} from {since:%Y-%m-%d %H:%M} UTC on; version {bad} is withdrawn ({reason}).{retrain}"
+
+
+def told_before(by: Promotion, now: Promotion | None) -> str:
+    """What was done already, by whom, and how to go further."""
+    further = f" To go back further, name the version to withdraw: {now.version}." if now else ""
+    place = f"version {now.version} is in production" if now else "no version is in production"
+    return (
+        f"Version {by.replaces} of {by.model} was withdrawn already, at {by.recorded_at:%Y-%m-%d %H:%M} UTC by "
+        f"{by.actor} ({by.reason}): {place}.{further}"
+    )
+
+
+def nothing_to_withdraw(model: str, bad: int | None, now: Promotion | None) -> str:
+    """Why the version that is named cannot be withdrawn."""
+    if now is None:
+        return f"{model} has no version in production: there is nothing to roll back."
+    return f"Version {bad} of {model} is not in production, version {now.version} is: nothing was rolled back."
+
+
+def nothing_to_return_to(now: Promotion) -> str:
+    """Why the version in production cannot be withdrawn."""
+    return (
+        f"{now.model} was never in production with another version than {now.version} that passed its gate: there is "
+        f"nothing to roll back to. Retrain, or promote another version with an override."
+    )
