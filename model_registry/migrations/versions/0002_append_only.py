@@ -64,9 +64,15 @@ def _close_sqlite(table: str) -> None:
             f"CREATE TRIGGER {table}_no_{what.lower()} BEFORE {what} ON {table} "
             f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
         )
-    op.execute(  # INSERT OR REPLACE deletes without asking the trigger above, and a low id would rewrite the order
-        f"CREATE TRIGGER {table}_in_order BEFORE INSERT ON {table} "
-        f"WHEN NEW.id > 0 AND NEW.id <= (SELECT max(id) FROM {table}) "
+    same = "id = NEW.id" + (" OR digest = NEW.digest" if table == "evidence" else "")
+    op.execute(  # INSERT OR REPLACE deletes what it replaces without asking the trigger above
+        f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "
+        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) "
+        f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
+    )
+    op.execute(  # a low id would rewrite the order; before the insertion NEW.id is not known yet
+        f"CREATE TRIGGER {table}_in_order AFTER INSERT ON {table} "
+        f"WHEN NEW.id < (SELECT max(id) FROM {table}) "
         f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
     )
 
@@ -83,4 +89,14 @@ def _close_postgresql(table: str) -> None:
     op.execute(
         f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION lamplighter_append_only()"
+    )
+    op.execute(  # of one model, because the lock is a model's: numbers of others are given at the same moment
+        f"CREATE OR REPLACE FUNCTION lamplighter_in_order() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        f"DECLARE later boolean; BEGIN "
+        f"EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s WHERE model = $1 AND id > $2)', TG_RELID::regclass) "
+        f"INTO later USING NEW.model, NEW.id; "
+        f"IF later THEN RAISE EXCEPTION '{REFUSAL}'; END IF; RETURN NEW; END $$"
+    )
+    op.execute(
+        f"CREATE TRIGGER {table}_in_order BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION lamplighter_in_order()"
     )
