@@ -74,6 +74,13 @@ class Ledger:
         self._sqlite = self._engine.dialect.name == "sqlite"
         if self._sqlite:
             sa.event.listen(self._engine, "connect", _leave_transactions_to_us)
+        try:
+            self._bring_to_newest_schema()
+        except BaseException:
+            self.close()  # there is nobody else to do it
+            raise
+
+    def _bring_to_newest_schema(self) -> None:
         with self._transaction(sa.text("BEGIN") if self._sqlite else None) as connection:
             newest = revision(connection) == HEAD
         if not newest:

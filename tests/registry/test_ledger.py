@@ -19,8 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_registry.errors import Unavailable
-from model_registry.ledger import PROMOTIONS, Ledger, Promotion, effective
+from model_registry.ledger import Ledger
 from model_registry.store import Stage
+from model_registry.tables import PROMOTIONS
+from model_registry.timeline import Kind, Promotion
 
 PROJECT = Path(__file__).resolve().parents[2]
 NIGHT = datetime(2013, 2, 8, tzinfo=UTC)
@@ -42,12 +44,26 @@ def test_a_promotion_comes_back_as_it_was(ledger: Ledger, model: str) -> None:
         datetime.min.replace(tzinfo=UTC),
     ]
     rows = [_row(n, at, model=model, recorded_at=at, reason="Sturm ❄") for n, at in enumerate(instants, 1)]
-    rows.append(_row(9, model=model, stage=Stage.staging, evidence=None, external=True))
+    rows.append(_row(9, model=model, stage=Stage.staging, evidence=None, kind=Kind.external))
+    rows.append(
+        _row(
+            10,
+            model=model,
+            kind=Kind.override,
+            until=datetime(2013, 3, 1, 0, 0, 0, 1, tzinfo=UTC),
+            replaces=9,
+            approved_by="grace",
+            request="nightly 2013-02-08",
+        )
+    )
     with ledger.locked(model) as session:
         for row in rows:
             session.append(row)
     with ledger.reading() as session:
-        assert session.history(model) == rows
+        found = session.history(model)
+    assert found == rows
+    assert {type(row.kind) for row in found} == {Kind}
+    assert {type(row.stage) for row in found} == {Stage}
 
 
 def test_an_instant_of_another_zone_comes_back_as_the_same_instant_in_utc(ledger: Ledger, model: str) -> None:
@@ -68,7 +84,7 @@ def test_every_microsecond_is_kept(ledger: Ledger, model: str, at: datetime, rec
     assert (kept.effective_from, kept.recorded_at) == (at, recorded)
 
 
-@pytest.mark.parametrize("field", ["effective_from", "recorded_at"])
+@pytest.mark.parametrize("field", ["effective_from", "recorded_at", "until"])
 def test_an_instant_without_a_zone_is_refused(ledger: Ledger, model: str, field: str) -> None:
     naive = _row(1, model=model, **{field: datetime(2013, 2, 8)})  # noqa: DTZ001 - that is the point
     with pytest.raises(sa.exc.StatementError, match="an instant needs a time zone"), ledger.locked(model) as session:
@@ -84,8 +100,7 @@ def test_history_is_of_one_model_and_one_stage(ledger: Ledger, model: str) -> No
         session.append(_row(4, model=model + "_other"))
         assert [p.version for p in session.history(model)] == [1, 2, 3]
         assert [p.version for p in session.history(model, Stage.staging)] == [1, 3]
-        assert session.effective(model, Stage.production, NIGHT) == session.history(model, Stage.production)[0]
-        assert session.effective(model, Stage.archived, NIGHT) is None
+        assert session.history(model, Stage.archived) == []
 
 
 def test_an_error_appends_nothing_and_frees_the_lock(ledger: Ledger, model: str) -> None:
@@ -109,38 +124,32 @@ def test_what_was_recorded_outlives_the_ledger(ledger_url: str, model: str) -> N
         ledger.close()
 
 
-def _day(number: int) -> datetime:
-    return NIGHT + timedelta(days=number)
+def test_a_word_that_is_none_of_ours_is_refused(ledger: Ledger, model: str) -> None:
+    with pytest.raises(sa.exc.StatementError, match="not a valid Kind"), ledger.locked(model) as session:
+        session.append(_row(1, model=model, kind="whim"))
 
 
-@pytest.mark.parametrize(
-    ("at", "version"),
-    [(_day(-1), None), (_day(0) - timedelta(microseconds=1), None), (_day(0), 1), (_day(1), 1), (_day(5), 2)],
-)
-def test_effective_is_the_newest_that_had_begun(at: datetime, version: int | None) -> None:
-    found = effective([_row(1, _day(0)), _row(2, _day(5))], at)
-    assert (found.version if found else None) == version
+def test_the_alias_is_noted_for_each_model_and_stage(ledger: Ledger, model: str) -> None:
+    with ledger.locked(model) as session:
+        assert session.noted_alias(model, Stage.production) is None
+        for version in (1, 2):
+            session.note_alias(model, Stage.production, version, NIGHT)
+        session.note_alias(model, Stage.staging, 3, NIGHT)
+        session.note_alias(f"{model}_other", Stage.production, 4, NIGHT)
+        assert [session.noted_alias(model, stage) for stage in Stage] == [3, 2, None]
+        session.note_alias(model, Stage.staging, None, NIGHT)
+        assert [session.noted_alias(model, stage) for stage in Stage] == [None, 2, None]
 
 
-def test_of_two_that_begin_together_the_later_recorded_counts() -> None:
-    found = effective([_row(2, _day(0)), _row(1, _day(0)), _row(3, _day(-1))], _day(0))
-    assert found is not None
-    assert found.version == 1
-
-
-def test_a_later_recorded_promotion_of_an_earlier_time_changes_only_the_past() -> None:
-    history = [_row(1, _day(0)), _row(2, _day(5)), _row(3, _day(2))]
-    found = [effective(history, _day(n)) for n in (1, 3, 6)]
-    assert [p.version for p in found if p] == [1, 3, 2]
-
-
-def test_known_at_answers_what_was_known_then() -> None:
-    history = [_row(1, _day(0), recorded_at=_day(0)), _row(2, _day(0), recorded_at=_day(9))]
-    then, now = effective(history, _day(3), known_at=_day(8)), effective(history, _day(3), known_at=_day(9))
-    assert then is not None
-    assert now is not None
-    assert (then.version, now.version) == (1, 2)
-    assert effective(history, _day(3), known_at=_day(-1)) is None
+def test_the_same_evidence_is_kept_once(ledger: Ledger, model: str) -> None:
+    one, two = f"{model}{'e' * 40}", f"{model}{'f' * 40}"
+    with ledger.locked(model) as session:
+        assert session.evidence(one) is None
+        session.keep_evidence(one, model, 1, "judged", NIGHT)
+        session.keep_evidence(one, model, 1, "judged otherwise", NIGHT)
+        session.keep_evidence(two, model, 2, "judged too", NIGHT)
+    with ledger.reading() as session:
+        assert [session.evidence(digest) for digest in (one, two)] == ["judged", "judged too"]
 
 
 def _append_one_more(ledger: Ledger, model: str) -> None:
@@ -171,8 +180,9 @@ def test_the_lock_lets_one_at_a_time_read_and_append(ledger_url: str, model: str
 APPENDING = """
 import sys
 from datetime import UTC, datetime
-from model_registry.ledger import Ledger, Promotion
+from model_registry.ledger import Ledger
 from model_registry.store import Stage
+from model_registry.timeline import Promotion
 
 now = datetime(2013, 2, 8, tzinfo=UTC)
 ledger = Ledger(sys.argv[1])
@@ -183,8 +193,11 @@ for _ in range(5):
 """
 
 
-def test_eight_processes_make_a_ledger_at_once_and_lose_nothing(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_eight_processes_make_a_ledger_at_once_and_lose_nothing(
+    tmp_path: Path, postgresql: Callable[[str], str], model: str, database: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db" if database == "sqlite" else postgresql(f"eight_{model}")
     command = [sys.executable, "-W", "error", "-c", APPENDING, url]
     running = [subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) for _ in range(8)]
     said = [process.communicate(timeout=120)[1] for process in running]
