@@ -15,7 +15,7 @@ from jobs.table import Publication, predictions_path, published
 from model_registry.artifacts import inspect
 from model_registry.metric_gate import Action, Decision
 from model_registry.requests import Approval, Outcome, PromotionResult, Request
-from model_registry.resolution import named
+from model_registry.resolution import named, number_called
 from model_registry.store import Stage
 
 if TYPE_CHECKING:
@@ -150,9 +150,10 @@ def roll_back(wish: Wish) -> RollBackResult:
     """Return to the version that was in production before; `wish.version` names the one to withdraw (default: that)."""
     spec = wish.spec()
     registry = open_registry(wish.settings)
-    bad = int(wish.version) if wish.version is not None and wish.version.isdecimal() else None
-    if wish.version is not None and bad is None:
-        bad = named(registry, wish.model, wish.version).number
+    bad = None
+    if wish.version is not None:  # by its number also one that was deleted
+        number = number_called(wish.model, wish.version)
+        bad = named(registry, wish.model, wish.version).number if number is None else number
     result = registry.roll_back(wish.model, wish.request(Stage.production), bad, wish.since)
     touched = published_by(wish.settings, spec, result.withdrawn)
     since = result.effective_from

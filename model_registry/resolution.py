@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from model_registry.promotion import Registry
     from model_registry.store import Version
 
+MOST_DIGITS = 9
+
 
 class Selector:
     """Which version a scoring run asks for: `as-of`, `production`, a number, or a semantic version."""
@@ -47,11 +49,21 @@ def resolve(registry: Registry, model: str, selector: str, at: datetime) -> Vers
 
 def named(registry: Registry, model: str, name: str) -> Version:
     """The version with that number or semantic version. Raises UnknownVersion and Misconfigured."""
-    if name.isdecimal():
-        return registry.store.version(model, int(name))
+    number = number_called(model, name)
+    if number is not None:
+        return registry.store.version(model, number)
     if PATTERN.fullmatch(name) is None:
         raise Misconfigured(f"No version is called {name!r}: ask for as-of, production, a number or one like 1.2.0.")
     found = [version for version in registry.store.versions(model) if version.semver == name]
     if not found:
         raise UnknownVersion(f"{model} has no version {name}: `lamplighter history {model}` lists what there is.")
     return found[0]
+
+
+def number_called(model: str, name: str) -> int | None:
+    """The number that `name` is, or None. Raises UnknownVersion for one that no database could hold."""
+    if not name.isdecimal():
+        return None
+    if len(name) > MOST_DIGITS:
+        raise UnknownVersion(f"{model} has no version {name[:20]}{'...' if len(name) > 20 else ''}.")
+    return int(name)

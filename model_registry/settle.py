@@ -55,9 +55,10 @@ def _settle_stage(store: RegistryStore, session: LedgerSession, model: str, stag
         _bring_to_production(store, row)
     else:
         wanted = _point(store, model, stage, wanted, left)
-    if by_hand:
+    if by_hand and there != wanted:
         was = "deleted" if there is None else f"moved to version {there}"
-        log.warning("The alias %s@%s was %s by hand: it points to version %s again.", model, stage, was, wanted)
+        now_it = "is taken away" if wanted is None else f"points to version {wanted} again"
+        log.warning("The alias %s@%s was %s by hand: it %s.", model, stage, was, now_it)
     if stage is Stage.production and left != wanted:
         _hide_override(store, model, left)
     step("alias:moved")

@@ -22,6 +22,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from registry.desk import Desk, Shelf, open_registry
 
 from model_registry.evidence import Check, GateReport, Severity
 from model_registry.ledger import Ledger
@@ -182,6 +183,14 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
 def model() -> str:
     """A model name that no other test uses."""
     return f"delays_{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """A registry in memory to make moves on."""
+    registry = open_registry(Shelf())
+    yield Desk(registry)
+    registry.ledger.close()
 
 
 @pytest.fixture(scope="session")

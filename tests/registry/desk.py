@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from model_registry.errors import UnknownVersion
 from model_registry.evidence import Check, GateReport
 from model_registry.memory_store import MemoryStore
 from model_registry.metric_gate import Action, Decision
@@ -55,9 +56,20 @@ def move(version: int, at: float = 0, kind: Kind = Kind.promotion, **fields: Any
 class Shelf(MemoryStore):
     """The store in memory, with hands on it: versions are deleted and replaced as in MLflow's own pages."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: set[Version] = set()
+
+    def version(self, model: str, number: int) -> Version:
+        """None that was deleted; its number is not given again."""
+        found = super().version(model, number)
+        if found in self.gone:
+            raise UnknownVersion(f"{model} has no version {number}.")
+        return found
+
     def delete(self, version: Version) -> None:
         """MLflow takes the aliases of a version with it."""
-        self._versions[version.model].remove(version)
+        self.gone.add(version)
         self._aliases = {key: number for key, number in self._aliases.items() if number != version.number}
 
     def replace_by(self, version: Version, **fields: Any) -> None:

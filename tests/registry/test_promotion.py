@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from registry.desk import CLOCK, FAR, NIGHT, Desk, Shelf, day, decision_on, open_registry, report_on
 
-from model_registry.codec import digest
+from model_registry.codec import digest, from_json
 from model_registry.errors import ChampionMoved, Misconfigured, Rejected, Unavailable, UnknownVersion
-from model_registry.evidence import GateReport
-from model_registry.ledger import Ledger, Promotion
-from model_registry.memory_store import MemoryStore
 from model_registry.metric_gate import Action, Decision
-from model_registry.promotion import END_OF_TIME, Outcome, PromotionResult, Registry, Request, resolve
-from model_registry.store import NewVersion, Stage, Version
+from model_registry.requests import Approval, Outcome
+from model_registry.resolution import named, resolve
+from model_registry.store import Stage
+from model_registry.timeline import Kind, Promotion
 
 MODEL = "flight_delays"
-NIGHT = datetime(2013, 2, 8, tzinfo=UTC)
-CLOCK = datetime(2013, 2, 9, 3, tzinfo=UTC)
-
-
-def day(number: int) -> datetime:
-    return NIGHT + timedelta(days=number)
-
-
-@dataclass
-class Desk:
-    """A registry, and the few moves that the tests make on it."""
-
-    registry: Registry
-    report_of: Callable[..., GateReport]
-
-    def candidate(self, until: datetime = NIGHT, passed: bool | None = True) -> Version:
-        """A version with a report that passed, one that did not, or (None) without."""
-        number = len(self.registry.store.versions(MODEL)) + 1
-        version = self.registry.store.register(
-            NewVersion(MODEL, f"{number:0>64}", "s", f"p{number}", day(-30), until, f"mlflow-{number}", "/nowhere")
-        )
-        if passed is not None:
-            self.registry.store.attach(version, self.report_of(passed=passed, subject=str(version)))
-        return version
-
-    def promote(
-        self,
-        candidate: Version,
-        champion: Version | None = None,
-        at: datetime = NIGHT,
-        stage: Stage = Stage.production,
-        action: Action | None = None,
-    ) -> PromotionResult:
-        wanted = action or (Action.promote if champion else Action.first)
-        decision = Decision(candidate, champion, wanted, self.report_of(subject=str(candidate)))
-        return self.registry.promote(decision, Request(stage, at, "airflow", "a retrain", CLOCK))
-
-    def history(self) -> list[Promotion]:
-        with self.registry.ledger.reading() as session:
-            return session.history(MODEL)
-
-    def alias(self, stage: Stage = Stage.production) -> int | None:
-        return self.registry.store.alias(MODEL, stage)
-
-
-@pytest.fixture
-def desk(report_of: Callable[..., GateReport]) -> Iterator[Desk]:
-    registry = Registry(MemoryStore(), Ledger("sqlite://"))
-    yield Desk(registry, report_of)
-    registry.ledger.close()
 
 
 def test_the_first_promotion_is_recorded_and_pointed_to(desk: Desk) -> None:
@@ -77,11 +27,11 @@ def test_the_first_promotion_is_recorded_and_pointed_to(desk: Desk) -> None:
     assert (result.outcome, result.stage, result.effective_from) == (Outcome.promoted, Stage.production, NIGHT)
     assert result.sentence == "flight_delays version 1 is in production from 2013-02-08 00:00 UTC on."
     assert desk.alias() == 1
-    evidence = digest(desk.report_of(subject=str(candidate)))
-    expected = Promotion(
-        MODEL, 1, candidate.digest, Stage.production, NIGHT, CLOCK, "airflow", "a retrain", evidence, external=False
-    )
+    evidence = digest(decision_on(candidate))
+    expected = Promotion(MODEL, 1, candidate.digest, Stage.production, NIGHT, CLOCK, "airflow", "a retrain", evidence)
     assert desk.history() == [expected]
+    with desk.registry.ledger.reading() as session:
+        assert from_json(Decision, session.evidence(evidence) or "") == decision_on(candidate)
 
 
 def test_a_better_one_replaces_the_champion(desk: Desk) -> None:
@@ -89,7 +39,7 @@ def test_a_better_one_replaces_the_champion(desk: Desk) -> None:
     desk.promote(first)
     assert desk.promote(second, first, day(1)).outcome is Outcome.promoted
     assert desk.alias() == 2
-    assert [p.version for p in desk.history()] == [1, 2]
+    assert [(p.version, p.replaces) for p in desk.history()] == [(1, None), (2, 1)]
     assert desk.registry.champion(MODEL, day(0)) == first
     assert desk.registry.champion(MODEL, day(1)) == second
 
@@ -121,7 +71,7 @@ def test_without_passed_evidence_there_is_no_promotion(
     candidate = desk.candidate(passed=passed)
     with pytest.raises(Rejected, match=says) as raised:
         desk.promote(candidate, stage=stage)
-    assert raised.value.report == (None if passed is None else desk.registry.store.evidence(candidate))
+    assert raised.value.report == (None if passed is None else report_on(candidate, passed=False))
     assert (desk.alias(stage), desk.history()) == (None, [])
 
 
@@ -154,17 +104,15 @@ def test_staging_comes_before_production(desk: Desk) -> None:
 
 
 def test_a_later_recorded_promotion_of_an_earlier_time_does_not_move_the_alias_back(desk: Desk) -> None:
-    first, second = desk.candidate(), desk.candidate(day(-9))
+    first, second = desk.candidate(), desk.candidate(until=day(-9))
     desk.promote(first)
     assert desk.promote(second, at=day(-5)).outcome is Outcome.promoted
     assert desk.alias() == 1
     assert [desk.registry.champion(MODEL, day(n)) for n in (-6, -5, 0)] == [None, second, first]
 
 
-def test_a_registry_that_fails_half_way_leaves_no_row_and_the_retry_finishes(
-    desk: Desk, report_of: Callable[..., GateReport]
-) -> None:
-    class Failing(MemoryStore):
+def test_a_registry_that_fails_half_way_is_brought_in_step_by_the_next_command() -> None:
+    class Failing(Shelf):
         moved = False
 
         def set_alias(self, model: str, stage: Stage, number: int) -> None:
@@ -173,13 +121,97 @@ def test_a_registry_that_fails_half_way_leaves_no_row_and_the_retry_finishes(
                 self.moved = True
                 raise Unavailable("MLflow went away after it had moved the alias")
 
-    desk = Desk(Registry(Failing(), desk.registry.ledger), report_of)
+    desk = Desk(open_registry(Failing()))
     candidate = desk.candidate()
     with pytest.raises(Unavailable):
         desk.promote(candidate)
-    assert (desk.history(), desk.alias()) == ([], 1)
-    assert desk.promote(candidate).outcome is Outcome.promoted
-    assert [(p.version, p.external) for p in desk.history()] == [(1, False)]
+    assert (len(desk.history()), desk.alias(), desk.noted()) == (1, 1, None)
+    assert desk.promote(candidate).outcome is Outcome.unchanged
+    assert [(p.version, p.kind) for p in desk.history()] == [(1, Kind.promotion)]
+    assert desk.noted() == 1
+    desk.registry.ledger.close()
+
+
+def test_the_same_request_gets_the_same_answer_again(desk: Desk) -> None:
+    first, second = desk.candidate(), desk.candidate()
+    desk.promote(first, id="nightly 1")
+    done = desk.promote(second, first, day(1), id="nightly 2")
+    assert desk.promote(second, first, day(1), id="nightly 2") == done
+    assert done.outcome is Outcome.promoted
+    assert desk.promote(second, first, day(1), id="nightly 3").outcome is Outcome.unchanged
+    assert [p.request for p in desk.history()] == ["nightly 1", "nightly 2"]
+
+
+def test_the_same_challenge_gets_the_same_answer_again_whatever_was_staged_since(desk: Desk) -> None:
+    first, second = desk.candidate(), desk.candidate()
+    done = desk.promote(first, stage=Stage.staging, id="one")
+    assert done.sentence == "flight_delays version 1 waits in staging."
+    desk.promote(second, stage=Stage.staging, id="two")
+    desk.promote(second)
+    assert desk.promote(first, stage=Stage.staging, id="one") == done
+    assert desk.promote(first, stage=Stage.staging, id="two").outcome is Outcome.unchanged
+    assert desk.promote(first, stage=Stage.staging).sentence == "flight_delays version 1 is staged."
+    assert [(p.version, p.kind) for p in desk.history()] == [
+        (1, Kind.challenge),
+        (2, Kind.challenge),
+        (2, Kind.promotion),
+    ]
+
+
+def test_the_evidence_of_another_version_is_refused(desk: Desk) -> None:
+    first, second = desk.candidate(), desk.candidate(passed=False)
+    desk.store._evidence[MODEL, 2] = decision_on(first)
+    with pytest.raises(Rejected, match=r"kept with flight_delays version 2 is about flight_delays version 1: judge"):
+        desk.promote(second)
+    desk.store._evidence[MODEL, 2] = decision_on(replace(second, digest="f" * 64))
+    for until in (None, FAR):
+        with pytest.raises(Rejected, match=r"version 2 is about flight_delays version 2: judge"):
+            desk.promote(second, until=until)
+    desk.store.set_alias(MODEL, Stage.production, 2)
+    with pytest.raises(Misconfigured, match="has no passed report"):
+        desk.champion()
+    assert desk.history() == []
+
+
+def test_a_challenger_needs_no_champion_and_no_approval(desk: Desk) -> None:
+    first, second = desk.candidate(), desk.candidate()
+    desk.promote(first)
+    result = desk.promote(second, stage=Stage.staging, approval=Approval.two_persons)
+    assert (result.outcome, desk.alias(Stage.staging), desk.alias()) == (Outcome.staged, 2, 1)
+    assert desk.history()[-1].replaces is None
+
+
+# Who agrees
+
+
+@pytest.mark.parametrize(
+    ("approval", "by", "says"),
+    [
+        (Approval.none, None, None),
+        (Approval.required, "airflow", None),
+        (Approval.required, "grace", None),
+        (Approval.two_persons, "grace", None),
+        (
+            Approval.required,
+            None,
+            r"needs an approval .*: trigger promote_flight_delays in Airflow, or .*--approved-by",
+        ),
+        (Approval.two_persons, None, "needs an approval"),
+        (Approval.two_persons, "airflow", r"airflow asked for .* version 1 and cannot approve it alone: .* a second"),
+    ],
+)
+@pytest.mark.parametrize("until", [None, FAR])
+def test_who_must_agree(
+    desk: Desk, approval: Approval, by: str | None, says: str | None, until: datetime | None
+) -> None:
+    candidate = desk.candidate()
+    if says is None:
+        assert desk.promote(candidate, approval=approval, approved_by=by, until=until).outcome is Outcome.promoted
+        assert [p.approved_by for p in desk.history()] == [by]
+    else:
+        with pytest.raises(Rejected, match=says):
+            desk.promote(candidate, approval=approval, approved_by=by, until=until)
+        assert (desk.history(), desk.alias()) == ([], None)
 
 
 # Moved by hand
@@ -190,10 +222,11 @@ def test_a_hand_moved_alias_with_evidence_is_honoured_and_recorded(desk: Desk) -
     desk.promote(first)
     before = datetime.now(UTC)
     desk.registry.store.set_alias(MODEL, Stage.production, 2)
-    assert desk.registry.champion(MODEL, END_OF_TIME) == second
+    assert desk.registry.champion(MODEL, FAR) == second
     assert desk.registry.champion(MODEL, day(0)) == first  # the past stays what it was
     row = desk.history()[-1]
-    assert (row.version, row.external, row.actor, len(desk.history())) == (2, True, "external", 2)
+    assert (row.version, row.kind, row.actor, row.replaces) == (2, Kind.external, "external", 1)
+    assert len(desk.history()) == 2
     assert row.evidence == digest(desk.registry.store.evidence(second))
     assert before <= row.effective_from == row.recorded_at <= datetime.now(UTC)
 
@@ -203,7 +236,7 @@ def test_a_hand_moved_alias_counts_even_before_a_promotion_that_is_yet_to_begin(
     desk.promote(first, at=datetime.now(UTC) + timedelta(days=1))
     desk.registry.store.set_alias(MODEL, Stage.production, 2)
     for _ in range(3):
-        assert desk.registry.champion(MODEL, END_OF_TIME) == second
+        assert desk.registry.champion(MODEL, FAR) == second
     assert [p.version for p in desk.history()] == [1, 2]
     assert desk.alias() == 2
 
@@ -235,24 +268,13 @@ def test_a_hand_set_first_alias_without_evidence_is_refused_with_a_remedy(desk: 
         desk.registry.champion(MODEL, NIGHT)
 
 
-def test_a_version_that_was_replaced_behind_the_ledger_is_refused(desk: Desk) -> None:
-    first = desk.candidate()
-    desk.promote(first)
-    assert isinstance(desk.registry.store, MemoryStore)
-    desk.registry.store._versions[MODEL][0] = replace(first, digest="f" * 64)
-    with pytest.raises(
-        Misconfigured, match=r"version 1 .* digest 000000000000, .* says ffffffffffff: .*Promote another"
-    ):
-        desk.registry.champion(MODEL, NIGHT)
-
-
 # Which version scores
 
 
 @pytest.fixture
 def years(desk: Desk) -> Desk:
     """Three versions: 1 effective from day 0, 2 from day 10, 3 never promoted."""
-    first, second, _ = (desk.candidate(day(n)) for n in (0, 10, 20))
+    first, second, _ = (desk.candidate(until=day(n)) for n in (0, 10, 20))
     desk.promote(first, at=day(0))
     desk.promote(second, first, day(10))
     return desk
@@ -281,7 +303,7 @@ def test_a_scoring_run_resolves_its_version(years: Desk, selector: str, at: date
         ("production", day(9), Misconfigured, r"version 2 has seen data up to 2013-02-18 .*: choose as-of, or"),
         ("3", day(20) - timedelta(microseconds=1), Misconfigured, r"version 3 has seen data"),
         ("4", day(30), UnknownVersion, r"has no version 4"),
-        ("latest", day(30), Misconfigured, r"'latest': ask for as-of, production or a number"),
+        ("latest", day(30), Misconfigured, r"'latest': ask for as-of, production, a number or one like 1\.2\.0"),
         ("-1", day(30), Misconfigured, r"'-1': ask for"),
         ("", day(30), Misconfigured, r"'': ask for"),
     ],
@@ -289,6 +311,29 @@ def test_a_scoring_run_resolves_its_version(years: Desk, selector: str, at: date
 def test_a_scoring_run_is_refused(years: Desk, selector: str, at: datetime, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         resolve(years.registry, MODEL, selector, at)
+
+
+@pytest.mark.parametrize("name", ["9" * 30, "9" * 5000])
+def test_a_number_beyond_all_versions_is_unknown(years: Desk, name: str) -> None:
+    with pytest.raises(UnknownVersion, match="has no version 999999"):
+        named(years.registry, MODEL, name)
+
+
+def test_a_version_that_saw_data_up_to_the_partition_scores_it(years: Desk) -> None:
+    assert resolve(years.registry, MODEL, "2", day(10)).number == 2
+    with pytest.raises(Misconfigured, match=r"begins at 2013-02-17 23:59 UTC: choose as-of"):
+        resolve(years.registry, MODEL, "2", day(10) - timedelta(microseconds=1))
+
+
+def test_a_semantic_version_names_one_version(years: Desk) -> None:
+    for number, semver in ((1, "1.0.0"), (2, "1.10.0"), (3, "2.0.0")):
+        years.store.tag(years.store.version(MODEL, number), "semver", semver)
+    assert [resolve(years.registry, MODEL, name, FAR).number for name in ("1.0.0", "1.10.0", "2.0.0")] == [1, 2, 3]
+    with pytest.raises(UnknownVersion, match=r"no version 1\.1\.0: `lamplighter history flight_delays` lists"):
+        resolve(years.registry, MODEL, "1.1.0", FAR)
+    for name in ("1.0", "1.0.0.0", "v1.0.0", "01.0.0", "1.0.0 "):
+        with pytest.raises(Misconfigured, match="No version is called"):
+            resolve(years.registry, MODEL, name, FAR)
 
 
 def test_no_version_in_production_is_unknown(desk: Desk) -> None:
