@@ -8,6 +8,7 @@ import pytest
 from jobs.errors import Misconfigured
 from jobs.history import moves, parse_instant
 from jobs.registry import open_registry
+from model_registry.timeline import Kind
 
 
 def versions(shop: Any, *instants: datetime | None) -> list[int]:
@@ -29,7 +30,7 @@ def test_the_version_in_production_at_any_time_as_was_known_at_any_time(open_sho
 
 def test_a_row_says_who_why_and_on_which_evidence(open_shop: Any) -> None:
     row = moves(open_shop.settings, open_registry(open_shop.settings), "toys")[0]
-    assert (row.actor, row.reason, row.external) == ("ada", "retrain for 2026-01-14: first", False)
+    assert (row.actor, row.reason, row.kind) == ("ada", "retrain for 2026-01-14: first", Kind.promotion)
     assert len(row.evidence) == 64
 
 

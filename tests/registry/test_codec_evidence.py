@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from model_registry.codec import digest, from_json, to_json, to_plain, write_json
 from model_registry.evidence import Check, GateReport, Severity
-from model_registry.ledger import Promotion
 from model_registry.metric_gate import Action, Decision
 from model_registry.store import NewVersion, Stage
+from model_registry.timeline import Kind, Promotion
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBERS = st.integers(1, 10_000)
@@ -49,7 +49,11 @@ PROMOTIONS = st.builds(
     actor=TEXT,
     reason=TEXT,
     evidence=st.none() | TEXT,
-    external=st.booleans(),
+    kind=st.sampled_from(Kind),
+    until=st.none() | INSTANTS,
+    replaces=st.none() | NUMBERS,
+    approved_by=st.none() | TEXT,
+    request=st.none() | TEXT,
 )
 
 

@@ -10,12 +10,11 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pytest
+from registry.desk import decision_on
 
 from model_registry.errors import Misconfigured, Unavailable, UnknownVersion
-from model_registry.evidence import GateReport
+from model_registry.metric_gate import Decision
 from model_registry.store import Stage, Version
-
-Reports = Callable[..., GateReport]
 
 
 def test_register_numbers_versions_from_one(room: Any) -> None:
@@ -83,22 +82,47 @@ def test_alias_needs_a_version(room: Any) -> None:
     assert room.store.alias(room.model, Stage.production) is None
 
 
-def test_evidence_comes_back_and_a_later_report_replaces_it(room: Any, report_of: Reports) -> None:
+def test_an_alias_is_dropped_once(room: Any) -> None:
+    room.store.register(room.new())
+    room.store.drop_alias(room.model, Stage.production)
+    for stage in (Stage.staging, Stage.production):
+        room.store.set_alias(room.model, stage, 1)
+    for _ in range(2):
+        room.store.drop_alias(room.model, Stage.production)
+        assert [room.store.alias(room.model, stage) for stage in Stage] == [1, None, None]
+
+
+def test_facts_are_kept_with_a_version(room: Any) -> None:
+    version, other = room.store.register(room.new("one")), room.store.register(room.new("two"))
+    assert (version.semver, version.override) == ("", "")
+    room.store.tag(version, "semver", "1.2.0")
+    room.store.tag(version, "override", "until 2013-03-01 00:00 UTC by ada: Sturm ❄")
+    found = room.store.version(room.model, 1)
+    assert (found.semver, found.override) == ("1.2.0", "until 2013-03-01 00:00 UTC by ada: Sturm ❄")
+    assert found == version
+    room.store.tag(version, "override", "")
+    assert [v.semver for v in room.store.versions(room.model)] == ["1.2.0", ""]
+    assert room.store.version(room.model, 1).override == ""
+    assert room.store.version(room.model, 2) == other
+
+
+def test_evidence_comes_back_and_a_later_decision_replaces_it(room: Any) -> None:
     version, other = room.store.register(room.new("one")), room.store.register(room.new("two"))
     assert room.store.evidence(version) is None
-    room.store.attach(version, report_of(passed=False), "<p>closed</p>")
-    assert room.store.evidence(version) == report_of(passed=False)
-    room.store.attach(version, report_of(observed=0.7421))
-    assert room.store.evidence(version) == report_of(observed=0.7421)
+    room.store.attach(decision_on(version, passed=False), "<p>closed</p>")
+    assert room.store.evidence(version) == decision_on(version, passed=False)
+    room.store.attach(decision_on(version, other))
+    assert room.store.evidence(version) == decision_on(version, other)
     assert room.store.evidence(other) is None
 
 
-def test_versions_of_one_run_keep_their_evidence_apart(room: Any, report_of: Reports) -> None:
+def test_versions_of_one_run_keep_their_evidence_apart(room: Any) -> None:
     new = room.new()
     one, two = room.store.register(new), room.store.register(replace(new, partition="2013-02-02"))
-    room.store.attach(one, report_of(observed=0.61))
-    room.store.attach(two, report_of(observed=0.62))
-    assert [room.store.evidence(v) for v in (one, two)] == [report_of(observed=0.61), report_of(observed=0.62)]
+    decided: list[Decision] = [decision_on(one), decision_on(two, one)]
+    for decision in decided:
+        room.store.attach(decision)
+    assert [room.store.evidence(v) for v in (one, two)] == decided
 
 
 def test_fetch_brings_all_files(room: Any, tmp_path: Path, model_files: Callable[..., Path]) -> None:
@@ -146,9 +170,9 @@ def test_a_file_of_the_run_is_read_and_an_absent_one_is_none(room: Any, name: st
 # What only MLflow can do
 
 
-def test_the_page_lies_beside_the_report(mlflow_room: Any, report_of: Reports, tmp_path: Path) -> None:
+def test_the_page_lies_beside_the_report(mlflow_room: Any, tmp_path: Path) -> None:
     version = mlflow_room.store.register(mlflow_room.new())
-    mlflow_room.store.attach(version, report_of(), "<p>Zürich</p>")
+    mlflow_room.store.attach(decision_on(version), "<p>Zürich</p>")
     listed = mlflow_room.client.list_artifacts(version.mlflow_run_id, "evidence")
     assert sorted(Path(found.path).suffix for found in listed) == [".html", ".json"]
     page = next(found.path for found in listed if found.path.endswith(".html"))
@@ -156,12 +180,13 @@ def test_the_page_lies_beside_the_report(mlflow_room: Any, report_of: Reports, t
     assert Path(local).read_text(encoding="utf-8") == "<p>Zürich</p>"
 
 
-def test_the_verdict_is_shown_in_mlflow(mlflow_room: Any, report_of: Reports) -> None:
+def test_the_verdict_is_shown_in_mlflow(mlflow_room: Any) -> None:
     version = mlflow_room.store.register(mlflow_room.new())
-    mlflow_room.store.attach(version, report_of())
+    mlflow_room.store.attach(decision_on(version))
     tags = mlflow_room.client.get_model_version(mlflow_room.model, "1").tags
-    assert tags["lamplighter.verdict"] == report_of().verdict()
+    assert tags["lamplighter.verdict"] == decision_on(version).report.verdict()
     assert tags["lamplighter.partition"] == version.partition
+    assert (tags["lamplighter.action"], tags["lamplighter.judged_against"]) == ("first", "no champion")
 
 
 def _evidence_file(room: Any, version: Version) -> Path:
@@ -173,7 +198,7 @@ def _evidence_file(room: Any, version: Version) -> Path:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda file: file.write_text(file.read_text().replace("0.71", "0.99")),
+        lambda file: file.write_text(file.read_text().replace("0.7", "0.99")),
         lambda file: file.write_text(file.read_text().replace('"passed": false', '"passed": true')),
         lambda file: file.write_text("not even JSON"),
         lambda file: file.write_bytes(b"\xff\xfe"),
@@ -181,17 +206,17 @@ def _evidence_file(room: Any, version: Version) -> Path:
     ],
     ids=["figure", "verdict", "text", "bytes", "missing"],
 )
-def test_a_changed_report_is_refused(sqlite_room: Any, report_of: Reports, spoil: Callable[[Path], object]) -> None:
+def test_a_changed_report_is_refused(sqlite_room: Any, spoil: Callable[[Path], object]) -> None:
     version = sqlite_room.store.register(sqlite_room.new())
-    sqlite_room.store.attach(version, report_of(passed=False))
+    sqlite_room.store.attach(decision_on(version, passed=False))
     spoil(_evidence_file(sqlite_room, version))
     with pytest.raises(Misconfigured, match=r"changed after it was attached.*judge it again"):
         sqlite_room.store.evidence(version)
 
 
-def test_a_report_of_another_version_is_refused(mlflow_room: Any, report_of: Reports) -> None:
+def test_a_report_of_another_version_is_refused(mlflow_room: Any) -> None:
     version = mlflow_room.store.register(mlflow_room.new())
-    mlflow_room.store.attach(version, report_of(passed=False))
+    mlflow_room.store.attach(decision_on(version, passed=False))
     mlflow_room.client.set_model_version_tag(mlflow_room.model, "1", "lamplighter.evidence", "0" * 64)
     with pytest.raises(Misconfigured, match="changed after it was attached"):
         mlflow_room.store.evidence(version)
@@ -247,3 +272,27 @@ def test_staging_the_version_in_production_leaves_it_in_legacy_production(mlflow
         mlflow_room.store.set_alias(mlflow_room.model, stage, 1)
     assert _legacy_stages(mlflow_room) == {1: "Production"}
     assert mlflow_room.store.alias(mlflow_room.model, Stage.staging) == 1
+
+
+def test_dropping_an_alias_takes_the_legacy_stage_along_and_no_other(mlflow_room: Any) -> None:
+    mlflow_room.store.register(mlflow_room.new())
+    for stage in (Stage.staging, Stage.production):
+        mlflow_room.store.set_alias(mlflow_room.model, stage, 1)
+    mlflow_room.store.drop_alias(mlflow_room.model, Stage.staging)
+    assert _legacy_stages(mlflow_room) == {1: "Production"}
+    mlflow_room.store.drop_alias(mlflow_room.model, Stage.production)
+    assert _legacy_stages(mlflow_room) == {1: "None"}
+
+
+def test_a_version_that_is_deleted_takes_its_aliases_along_and_its_number_is_not_given_again(mlflow_room: Any) -> None:
+    first, second = (mlflow_room.store.register(mlflow_room.new(content)) for content in ("one", "two"))
+    mlflow_room.store.set_alias(mlflow_room.model, Stage.production, 2)
+    mlflow_room.client.delete_model_version(mlflow_room.model, "2")
+    assert mlflow_room.store.alias(mlflow_room.model, Stage.production) is None
+    assert mlflow_room.store.versions(mlflow_room.model) == [first]
+    for reach in (mlflow_room.store.evidence, lambda v: mlflow_room.store.tag(v, "override", "x")):
+        with pytest.raises(UnknownVersion, match="version 2"):
+            reach(second)
+    with pytest.raises(UnknownVersion, match="no version 2"):
+        mlflow_room.store.set_alias(mlflow_room.model, Stage.production, 2)
+    assert mlflow_room.store.register(mlflow_room.new("three")).number == 3

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from registry.desk import FAR, day, move
+from registry.simple_model import simply_current, simply_effective, simply_withdrawn
 
 from model_registry.store import Stage
 from model_registry.timeline import Kind, Promotion, before, began, current, effective, ends, standing, withdrawn
@@ -200,7 +201,7 @@ def test_where_the_aliases_should_stand() -> None:
     assert [standing([], stage, FAR) for stage in Stage] == [None, None, None]
 
 
-# A simple model: at each instant, ask every row whether it is out, by looking at all later rows
+# Against a simple model
 
 DAYS = st.integers(0, 12)
 
@@ -217,32 +218,20 @@ def histories(draw: st.DrawFn) -> list[Promotion]:
     return rows
 
 
-def in_force(rows: list[Promotion], order: int, at: datetime) -> bool:
-    row, later = rows[order], rows[order + 1 :]
-    if not row.effective_from <= at or (row.until is not None and at >= row.until):
-        return False
-    backs = [p for p in rows[order:] if p.kind is BACK and p.replaces == row.version]
-    if any(at >= p.effective_from for p in backs):
-        return False
-    mine = [p for p in later if p.version == row.version]
-    renewed = row.kind is OVERRIDE and bool(mine) and mine[0].effective_from >= row.effective_from
-    return not (renewed and at >= mine[0].effective_from)
-
-
-def simply(rows: list[Promotion], at: datetime, known_at: datetime | None = None) -> Promotion | None:
-    known = [p for p in rows if known_at is None or p.recorded_at <= known_at]
-    answer = None
-    for order, row in enumerate(known):
-        newest = answer is None or row.effective_from >= answer.effective_from
-        if newest and in_force(known, order, at):
-            answer = row
-    return answer
-
-
 @given(rows=histories(), at=DAYS, known_at=st.none() | DAYS)
 def test_effective_is_what_the_simple_model_says(rows: list[Promotion], at: int, known_at: int | None) -> None:
     known = None if known_at is None else day(known_at)
-    assert effective(rows, day(at), known) == simply(rows, day(at), known)
+    assert effective(rows, day(at), known) == simply_effective(rows, day(at), known)
+
+
+@given(rows=histories(), now=DAYS)
+def test_current_is_what_the_simple_model_says(rows: list[Promotion], now: int) -> None:
+    assert current(rows, day(now)) == simply_current(rows, day(now))
+
+
+@given(rows=histories())
+def test_withdrawn_is_what_the_simple_model_says(rows: list[Promotion]) -> None:
+    assert withdrawn(rows).keys() == simply_withdrawn(rows)
 
 
 @given(rows=histories())
