@@ -14,8 +14,8 @@ import numpy as np
 
 from jobs.errors import Misconfigured
 from jobs.probes import Kind, Probed, Variant, Vector, standing_kinds
-from jobs.spec_behaviour import Mode
 from model_registry.evidence import Check
+from model_registry.rules import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobs.behaviour import probe
+from jobs.cost import measure_cost
 from jobs.dataset import load_dataset, training_window
 from jobs.evaluation import Evaluation
-from jobs.measure import Scored, measure_rules
+from jobs.measure import Scored, measure_costs, measure_rules
 from jobs.metrics import measure
 from jobs.plots import comparison_plots
 from jobs.predictor import Predictor, load_predictor
 from jobs.spec_file import load_pipeline_module
 from jobs.training import TrainResult
 from model_registry.artifacts import verified
+from model_registry.rules import COSTS, Measured, MetricRule, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from jobs.context import JobContext
     from jobs.dataset import Dataset
@@ -32,6 +36,7 @@ def evaluate(job: JobContext, number: int | None = None) -> Evaluation:
     champion = registry.champion(spec.model, at=job.partition.end)
     rules = [gate.rule() for gate in spec.metric_gates]
     holdout = _holdout(job, sorted({rule.by for rule in rules if rule.by is not None}))
+    files = verified(registry.store, candidate, job.settings.cache)
     predictor = _predictor(job, registry, candidate)
     before = _predictor(job, registry, champion).score(holdout.features) if champion is not None else None
     scored = Scored(holdout.target, predictor.score(holdout.features), before)
@@ -44,7 +49,15 @@ def evaluate(job: JobContext, number: int | None = None) -> Evaluation:
         holdout=f"{window[0]} to {window[-1]}",
         metrics=measure(spec.task, scored.target, scored.candidate),
         champion_metrics=measure(spec.task, scored.target, before) if before is not None else None,
-        measured=measure_rules(rules, scored, columns, spec.training.seed),
+        measured=(*measure_rules(rules, scored, columns, spec.training.seed), *_costs(rules, files, holdout)),
+        behaviour=probe(
+            predictor,
+            holdout.features,
+            spec.features,
+            spec.output_checks.score,
+            spec.behaviour,
+            spec.training.seed,
+        ),
         seed=spec.training.seed,
     )
     for name, image in comparison_plots(spec.task, scored).items():
@@ -53,6 +66,14 @@ def evaluate(job: JobContext, number: int | None = None) -> Evaluation:
         path.write_bytes(image)
     job.keep("evaluate", result)
     return result
+
+
+def _costs(rules: Sequence[MetricRule], files: Path, holdout: Dataset) -> tuple[Measured, ...]:
+    """What the rules ask of the version's costs; nothing is timed that no rule asks for."""
+    if not any(rule.metric in COSTS and rule.mode is not Mode.off for rule in rules):
+        return ()
+    cost = measure_cost(lambda: load_predictor.__wrapped__(str(files)), files, holdout.features)
+    return measure_costs(rules, {name: getattr(cost, name) for name in COSTS}, len(holdout))
 
 
 def _holdout(job: JobContext, slices: Sequence[str]) -> Dataset:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 
 from jobs.expectations import Expectation
 from jobs.partition import Calendar, Every
+from jobs.spec_behaviour import Behaviour, faults
 from jobs.spec_gates import MetricGate, Part, PromotionPolicy
 from model_registry.evidence import Severity
 from model_registry.rules import CHANGED, COSTS
@@ -235,6 +236,8 @@ class ModelSpec(Part):
     output_checks: OutputChecks
     metric_gates: tuple[MetricGate, ...] = Field(min_length=1)
     """Rules for a candidate; all must hold."""
+    behaviour: Behaviour = Behaviour()
+    """How a candidate must score rows that the holdout does not have; these count like the metric gates."""
     promotion: PromotionPolicy = PromotionPolicy()
     schedules: Schedules = Schedules()
     engine: EngineChoice = EngineChoice()
@@ -250,17 +253,18 @@ class ModelSpec(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> ModelSpec:
-        faults = [
+        found = [
             f"metric_gates: {gate.metric} is no metric of {self.task}; allowed are {', '.join(self.metrics)}"
             for gate in self.metric_gates
             if gate.metric not in {*self.metrics, *COSTS, CHANGED}
         ]
         if self.training.holdout >= self.training.window:
-            faults.append("training.holdout must be shorter than training.window")
+            found.append("training.holdout must be shorter than training.window")
         if len(set(self.key)) != len(self.key):
-            faults.append(f"key: {', '.join(self.key)} names a column twice")
+            found.append(f"key: {', '.join(self.key)} names a column twice")
         taken = {"score", "model_version", "partition"} & set(self.key)
-        faults += [f"key: a key column cannot be called {name}, as a column of the output is" for name in sorted(taken)]
-        if faults:
-            raise ValueError("; ".join(faults))
+        found += [f"key: a key column cannot be called {name}, as a column of the output is" for name in sorted(taken)]
+        found += faults(self.behaviour, self.features)
+        if found:
+            raise ValueError("; ".join(found))
         return self

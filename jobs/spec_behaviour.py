@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from model_registry.evidence import Severity
+from jobs.spec_gates import Part
+from model_registry.rules import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,24 +15,7 @@ if TYPE_CHECKING:
     from jobs.spec import Feature
 
 
-class Mode(StrEnum):
-    """What a check that does not pass does."""
-
-    enforce = "enforce"
-    warn = "warn"
-    off = "off"
-
-    @property
-    def severity(self) -> Severity:
-        """Only `enforce` closes the gate; a check that is off stays visible as a warning that passed."""
-        return Severity.error if self is Mode.enforce else Severity.warning
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Direction(_Part):
+class Direction(Part):
     """A number is changed, and the score must follow. Rows that would then be rejected do not count."""
 
     feature: str = Field(min_length=1)
@@ -66,7 +49,7 @@ class Direction(_Part):
         return f"{self.feature} + {self.add:g}" if self.add is not None else f"{self.feature} * {self.times:g}"
 
 
-class Invariance(_Part):
+class Invariance(Part):
     """A feature is swapped for other values that the holdout has, and the score must stay about where it was."""
 
     feature: str = Field(min_length=1)
@@ -79,7 +62,7 @@ class Invariance(_Part):
     """`enforce` closes the gate, `warn` is reported, `off` is not asked."""
 
 
-class Behaviour(_Part):
+class Behaviour(Part):
     """How a candidate must score rows that the holdout does not have: nulls, unseen and extreme values."""
 
     mode: Mode = Mode.enforce

@@ -119,7 +119,7 @@ def _checks(rule: MetricRule, measured: Sequence[Measured], champion: Version | 
     for question in _questions(rule):
         if rule.mode is Mode.off:
             checks.append(_passed(question.name, "not asked", question.expected, Severity.off))
-        elif question.margin and champion is None:
+        elif champion is None and (question.margin or rule.metric == CHANGED):
             expected = "nothing, for a first version"
             checks.append(_passed(question.name, "no champion yet", expected, rule.mode.severity))
         else:
@@ -180,7 +180,7 @@ def _answer(rule: MetricRule, question: _Question, measured: Sequence[Measured])
         name=question.name,
         passed=not bad,
         observed=_shown(question, worst[0], several=rule.by is not None),
-        expected=question.expected if rule.by is None else f"{question.expected}, in each of {len(enough)}",
+        expected=question.expected if len(enough) < 2 else f"{question.expected}, in each of {len(enough)}",
         severity=rule.mode.severity,
         examples=tuple(f"{m.part}" for m, _ in bad[:8]) if rule.by and not question.gap else (),
         advice=_left_out(rule, small),
@@ -271,4 +271,4 @@ def _advice(question: _Question, measured: Measured) -> str:
 def _rounded(rows: float) -> str:
     """A number of rows with two significant figures, as more would be pretence."""
     digits = max(0, math.floor(math.log10(rows)) - 1)
-    return f"{int(math.ceil(rows / 10**digits) * 10**digits):,}"
+    return f"{math.ceil(rows / 10**digits) * 10**digits:,}"

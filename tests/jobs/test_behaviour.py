@@ -21,9 +21,10 @@ from jobs.behaviour import probe
 from jobs.errors import Misconfigured
 from jobs.predictor import Predictor
 from jobs.spec import Bounds, Feature, FeatureKind
-from jobs.spec_behaviour import Behaviour, Direction, Invariance, Mode, faults
+from jobs.spec_behaviour import Behaviour, Direction, Invariance, faults
 from model_registry.codec import from_json, to_json
 from model_registry.evidence import Check, GateReport, Severity
+from model_registry.rules import Mode
 
 FEATURES = {
     "colour": Feature(kind=FeatureKind.category),
@@ -240,9 +241,7 @@ def test_what_is_off_stays_visible_and_what_warns_lets_pass() -> None:
     )
     off = Behaviour(mode=Mode.off, directions=(direction,), invariances=(invariance,))
     found = asked(learnt, off)
-    assert {(c.passed, c.observed, c.severity) for c in found.values()} == {
-        (True, "not probed (off)", Severity.warning)
-    }
+    assert {(c.passed, c.observed, c.severity) for c in found.values()} == {(True, "not probed (off)", Severity.off)}
     assert len(found) == 7
     warned = GateReport("behaviour", "toys", tuple(asked(learnt, Behaviour(mode=Mode.warn)).values()))
     assert (warned.passed, len(warned.warnings)) == (True, 3)
