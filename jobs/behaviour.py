@@ -70,9 +70,7 @@ def _standing(probed: Probed, kind: Kind, mode: Mode) -> Check:
     return Check(
         name,
         passed=not faults,
-        observed=f"{len(bad)} of {len(features)} features fail: {kind.remedy}"
-        if bad
-        else f"{len(features)} features hold",
+        observed=f"{len(bad)} of {len(features)} features fail: {kind.remedy}" if bad else f"all {len(features)} hold",
         expected=probed.allowed,
         severity=mode.severity,
         column=", ".join(bad) or None,
@@ -176,5 +174,5 @@ def _compared(
         holds = np.all([probed.good(score) for score in scores], axis=0) & (over <= ROUNDING * (1 + np.abs(base)))
     held = int(holds.sum())
     moves = np.concatenate([score - base for score in scores])
-    found = f"{held / len(rows):.4g} of {len(rows)} rows; moved from {moves.min():.4g} to {moves.max():.4g}"
+    found = f"{held / len(rows):.2%} of {len(rows)} rows; moved from {moves.min():.4g} to {moves.max():.4g}"
     return check(found, len(rows) - held, passed=held >= asked.share * len(rows) - ROUNDING)

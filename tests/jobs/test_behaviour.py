@@ -88,8 +88,8 @@ def test_a_sound_pipeline_holds_every_standing_probe(pipeline: Pipeline) -> None
     assert list(checks) == STANDING
     assert [c.sentence() for c in checks.values() if not c.passed] == []
     assert {c.severity for c in checks.values()} == {Severity.error}
-    assert checks["an extreme value"].observed == "4 features hold"
-    assert checks["a null"].observed == "3 features hold"  # rows without a price are rejected before
+    assert checks["an extreme value"].observed == "all 4 hold"
+    assert checks["a null"].observed == "all 3 hold"  # rows without a price are rejected before
 
 
 def test_a_pipeline_that_cannot_take_nulls_is_told_what_to_do() -> None:
@@ -121,6 +121,25 @@ def test_a_line_without_end_leaves_the_bounds_until_its_features_are_bounded() -
     assert any(e.startswith("weight 1e+30: score ") for e in check.examples)
     weight = Feature(kind=FeatureKind.number, at_least=0, at_most=10)
     assert asked(learnt, Behaviour(), bounds, weight=weight)["an extreme value"].passed
+
+
+@pytest.mark.parametrize(
+    ("bounds", "extreme", "passed"),
+    [
+        (Bounds(), 1e30, True),
+        (Bounds(), 1e308, False),  # 10 times as much is infinite
+        (Bounds(at_most=1e32), 1e30, True),
+        (Bounds(at_most=1e30), 1e30, False),
+        (Bounds(at_least=-1e32), 1e30, True),
+        (Bounds(at_least=-1e30), 1e30, False),
+    ],
+)
+def test_every_end_of_the_bounds_counts(bounds: Bounds, extreme: float, passed: bool) -> None:
+    rows = pd.DataFrame({"price": [1.0, 2.0, 3.0]})
+    line = make_pipeline(LinearRegression(fit_intercept=False)).fit(rows, 10 * rows["price"])
+    features, behaviour = {"price": Feature(kind=FeatureKind.number, required=True)}, Behaviour(extreme=extreme)
+    checks = probe(Predictor(line, "regression", {"price": "number"}), rows, features, bounds, behaviour, seed=1)
+    assert [c.passed for c in checks] == [True, True, True, passed, True]
 
 
 def test_a_number_that_trees_cannot_read_is_a_failed_check() -> None:
@@ -215,7 +234,7 @@ def test_a_share_of_the_rows_may_be_enough() -> None:
     learnt = fitted(linear(LogisticRegression()))
     name = "score when colour is swapped"
     observed = str(asked(learnt, Behaviour(invariances=(Invariance(feature="colour", at_most=0.1),)))[name].observed)
-    held = float(observed.split(" ", maxsplit=1)[0])
+    held = float(observed.split("%", maxsplit=1)[0]) / 100
     assert 0.05 < held < 0.95
     for share, passed in ((held - 0.01, True), (held + 0.01, False)):
         asks = Behaviour(invariances=(Invariance(feature="colour", at_most=0.1, share=share),))
