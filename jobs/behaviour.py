@@ -154,7 +154,7 @@ def _compared(
     excess: Callable[[Vector], Vector],
 ) -> Check:
     """The check that asks, row by row, that every changed score is good and `excess` of its move is not above 0."""
-    expected = f"{expected}, for at least {asked.share:.4g} of the rows"
+    expected = f"{expected}, for at least {100 * asked.share:.4g} % of the rows"
 
     def check(observed: str, bad: int | None = None, *, passed: bool = False) -> Check:
         severity = asked.mode.severity

@@ -68,7 +68,9 @@ def decision_text(decision: Decision) -> ReportText:
 def _outcome(decision: Decision) -> str:
     report = decision.report
     asked, bad = len(report.asked), len(report.failures)
-    words = f"All {asked} questions passed" if not bad else f"{bad} of {asked} questions did not pass"
+    missed = bad + len(report.warnings)
+    words = f"{asked - missed} of {asked} questions passed" if missed else f"All {asked} questions passed"
+    words += f", {bad} did not" if bad else ""
     warned = f"{len(report.warnings)} warned" if report.warnings else ""
     off = f"{sum(c.severity is Severity.off for c in report.checks)} off" if report.off else ""
     return ", ".join(part for part in (words, warned, off) if part) + "."

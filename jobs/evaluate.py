@@ -10,11 +10,13 @@ from jobs.dataset import load_dataset, training_window
 from jobs.evaluation import Evaluation
 from jobs.measure import Scored, measure_costs, measure_rules
 from jobs.metrics import measure
+from jobs.onnx_form import ONNX_NOTE, OnnxNote
 from jobs.plots import comparison_plots
 from jobs.predictor import Predictor, load_predictor
 from jobs.spec_file import load_pipeline_module
 from jobs.training import TrainResult
 from model_registry.artifacts import verified
+from model_registry.codec import from_json
 from model_registry.rules import COSTS, Measured, MetricRule, Mode
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def evaluate(job: JobContext, number: int | None = None) -> Evaluation:
             spec.behaviour,
             spec.training.seed,
         ),
+        notes=_notes(registry, candidate),
         seed=spec.training.seed,
     )
     for name, image in comparison_plots(spec.task, scored).items():
@@ -66,6 +69,11 @@ def evaluate(job: JobContext, number: int | None = None) -> Evaluation:
         path.write_bytes(image)
     job.keep("evaluate", result)
     return result
+
+
+def _notes(registry: Registry, candidate: Version) -> tuple[str, ...]:
+    kept = registry.store.run_file(candidate, ONNX_NOTE)
+    return (from_json(OnnxNote, kept).sentence,) if kept is not None else ()
 
 
 def _costs(rules: Sequence[MetricRule], files: Path, holdout: Dataset) -> tuple[Measured, ...]:

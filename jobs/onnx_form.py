@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from jobs.predictor import Predictor
 
+ONNX_FILE = "onnx/model.onnx"
+ONNX_NOTE = "onnx.json"
 AGREEMENT = 1e-4
 MOST_ROWS = 10_000
 MOST_NUMBERS = 5_000_000  # a forest of as many converts in about twenty seconds
@@ -47,6 +49,21 @@ class OnnxForm:
     difference: float | None
     reason: str
     precision: str | None = None
+
+    def note(self) -> OnnxNote:
+        """What the version's run keeps about it."""
+        if self.model is None:
+            return OnnxNote(None, f"There is no ONNX form: {self.reason}")
+        words = f"Its ONNX form ({ONNX_FILE} of the run, inputs in {self.precision}) agrees with scikit-learn on the "
+        return OnnxNote(self.difference, f"{words}holdout: the largest difference is {self.difference:.1g}.")
+
+
+@dataclass(frozen=True)
+class OnnxNote:
+    """Whether a version has an ONNX form, in words, and how far it is from scikit-learn's scores."""
+
+    difference: float | None
+    sentence: str
 
 
 def to_onnx(predictor: Predictor, features: pd.DataFrame) -> OnnxForm:

@@ -14,6 +14,7 @@ from jobs.code_version import ENVIRONMENT_FILE, ModelCode, environment
 from jobs.dataset import Dataset, Window, load_dataset, training_window
 from jobs.fit import check_enough, fit
 from jobs.metrics import measure
+from jobs.onnx_form import ONNX_FILE, ONNX_NOTE, OnnxForm, to_onnx
 from jobs.plots import training_plots
 from jobs.predictor import DATA, Predictor, save_predictor
 from jobs.registry import prepare_mlflow
@@ -40,10 +41,11 @@ REQUIREMENTS = ("lamplighter", "numpy", "pandas", "pyarrow", "scikit-learn", "sk
 
 @dataclass(frozen=True)
 class Provenance:
-    """What pins a fit: its rows, and the model's own files."""
+    """What pins a fit: its rows, and the model's own files; and the other form that it has."""
 
     snapshot: Snapshot
     code: ModelCode
+    onnx: OnnxForm
 
 
 def train(job: JobContext) -> TrainResult:
@@ -64,7 +66,8 @@ def train(job: JobContext) -> TrainResult:
     score = predictor.score(holdout.features)
     metrics = measure(job.spec.task, holdout.target, score)
     plots = training_plots(job.spec.task, predictor, holdout.features, holdout.target, score, job.spec.training.seed)
-    new = _log(job, predictor, window, (training, holdout), metrics, Provenance(snapshot, code), plots)
+    provenance = Provenance(snapshot, code, to_onnx(predictor, holdout.features))
+    new = _log(job, predictor, window, (training, holdout), metrics, provenance, plots)
     job.keep(LOGGED, new)
     result = TrainResult(
         version=register(job).version,
@@ -126,6 +129,7 @@ def _log(
         mlflow.log_text(provenance.code.pipeline, PIPELINE_FILE)
         mlflow.log_text(to_json(provenance.snapshot), SNAPSHOT_FILE)
         mlflow.log_text(to_json(made_by), ENVIRONMENT_FILE)
+        _log_onnx(mlflow, provenance.onnx)
         for name, image in plots.items():
             _log_bytes(mlflow, image, f"plots/{name}.png")
         signature = _signature(spec)
@@ -227,6 +231,13 @@ def save_version(files: Path, predictor: Predictor, spec: ModelSpec, mlflow_run_
                 pip_requirements=[f"{name}=={package_version(name)}" for name in REQUIREMENTS],
                 mlflow_model=mlflow.models.Model(run_id=mlflow_run_id, artifact_path="model"),
             )
+
+
+def _log_onnx(mlflow: Any, form: OnnxForm) -> None:
+    """Log the ONNX form beside the version, or why there is none; no digest pins it, because nothing scores with it."""
+    mlflow.log_text(to_json(form.note()), ONNX_NOTE)
+    if form.model is not None:
+        _log_bytes(mlflow, form.model, ONNX_FILE)
 
 
 def _log_bytes(mlflow: Any, content: bytes, name: str) -> None:

@@ -198,7 +198,7 @@ def test_a_score_follows_its_feature() -> None:
     assert found["score when price + 100"].passed
     falls = found["score when price * 1.5"]
     assert (falls.passed, falls.severity) == (False, Severity.warning)
-    assert falls.expected == "finite scores, at least 0, at most 1, not higher, for at least 1 of the rows"
+    assert falls.expected == "finite scores, at least 0, at most 1, not higher, for at least 100 % of the rows"
     assert found["score when price * 0.5"].passed
     tolerant = Direction(feature="price", times=1.5, score="down", tolerance=1)
     assert asked(learnt, Behaviour(directions=(tolerant,)))["score when price * 1.5"].passed
