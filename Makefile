@@ -4,7 +4,7 @@ export PYTHON
 LAMPLIGHTER := .venv/bin/lamplighter
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format down status doctor docs lock hooks clean
+.PHONY: help run test chaos check format down status doctor docs lock hooks clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ run: .venv/ready-to-run ## Set everything up and run the nightly loop on real fl
 
 test: .venv/ready-to-test ## Set everything up and run the whole test suite.
 	@.venv/bin/python -m pytest
+
+SEED ?= $(shell date +%s)
+chaos: .venv/ready-to-test ## Kill and race promotions for a quarter of an hour, from a seed that is told when one fails.
+	@CHAOS_SEED=$(SEED) .venv/bin/python -m pytest -m chaos || { echo "Repeat it with: make chaos SEED=$(SEED)"; exit 1; }
 
 check: .venv/ready-to-test ## Format, lint, types, import contracts: what the hook and CI run too.
 	@.venv/bin/ruff format --check --quiet .

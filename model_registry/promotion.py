@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from model_registry.codec import digest, to_json
 from model_registry.demands import approved, judged, passed, recorded, same_champion, withdrawal
-from model_registry.errors import Rejected
+from model_registry.errors import Misconfigured, Rejected
 from model_registry.metric_gate import Action, Decision
 from model_registry.requests import Outcome, PromotionResult, Request
 from model_registry.roll_back import earlier, lost, nothing_to_return_to, nothing_to_withdraw, target, told, told_before
@@ -114,14 +114,11 @@ class Registry:
         again changes nothing. Raises Rejected when there is nothing to return to, unless the bad version was deleted:
         then none is in production.
         """
-        with self.ledger.locked(model) as session:
-            step("promotion:locked")
-            gone = lost(self.store, current(session.history(model, Stage.production), request.recorded_at))
-            if not gone:  # else that is what is being mended
-                settle(self.store, session, model)
+        with self._settled(model, mending=True) as session:
             history = session.history(model)
             production = [p for p in history if p.stage is Stage.production]
             now = current(production, request.recorded_at)
+            gone = lost(self.store, now)
             by = None if gone else earlier(production, now, bad)
             if by is not None:
                 return self._nothing_new(by, now)
@@ -138,11 +135,25 @@ class Registry:
         return self._follow(model, result)
 
     @contextmanager
-    def _settled(self, model: str, moving: int | None = None) -> Iterator[LedgerSession]:
+    def _settled(self, model: str, moving: int | None = None, *, mending: bool = False) -> Iterator[LedgerSession]:
+        """The model's lock, aliases and ledger in step; a refusal is no reason to forget what was settled before it.
+
+        `mending` leaves them alone when the version in production is lost, which is what is to be mended.
+        """
+        refusal = None
         with self.ledger.locked(model) as session:
             step("promotion:locked")
-            settle(self.store, session, model, moving)
-            yield session
+            try:
+                if not mending or not self._lost(session, model):
+                    settle(self.store, session, model, moving)
+                yield session
+            except (Rejected, Misconfigured) as error:
+                refusal = error
+        if refusal is not None:
+            raise refusal
+
+    def _lost(self, session: LedgerSession, model: str) -> bool:
+        return lost(self.store, current(session.history(model, Stage.production), datetime.now(UTC)))
 
     def _demanded(self, history: list[Promotion], decision: Decision, request: Request) -> tuple[Decision, int | None]:
         """The evidence and the champion that is replaced, once everything that the stage demands is there."""

@@ -23,6 +23,7 @@ from typing import Any
 import psycopg
 import pytest
 from registry.desk import Desk, Shelf, open_registry
+from registry.moving import Place, start_forking
 
 from model_registry.evidence import Check, GateReport, Severity
 from model_registry.ledger import Ledger
@@ -256,6 +257,22 @@ def room(request: pytest.FixtureRequest, model: str, tmp_path: Path) -> Room:
 def mlflow_room(request: pytest.FixtureRequest, model: str, tmp_path: Path) -> Room:
     """The implementations that speak to MLflow, for what only MLflow can do."""
     return _room(request, request.param, model, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_room(request: pytest.FixtureRequest, model: str, tmp_path: Path) -> Room:
+    """MLflow on a database that its users share, without a server in between."""
+    return _room(request, f"mlflow-{request.param}", model, tmp_path)
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, database_room: Room, tmp_path: Path) -> Place:
+    """The registry of that room's model, with the ledger on the same kind of database."""
+    start_forking()
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    if database_room.kind == "mlflow-postgresql":
+        ledger = request.getfixturevalue("postgresql")(f"ledger_{database_room.model}")
+    return Place(database_room.store._uri, ledger, database_room.model)
 
 
 @pytest.fixture

@@ -61,6 +61,17 @@ def test_a_move_that_was_cut_off_after_the_alias_is_noted(desk: Desk) -> None:
     assert (desk.alias(), desk.noted(), len(desk.history())) == (3, 3, 3)
 
 
+def test_a_refusal_does_not_forget_what_was_settled_before_it(desk: Desk) -> None:
+    desk.succession(2)
+    third = desk.candidate()
+    _append(desk, move(third.number, 30))
+    with pytest.raises(Rejected, match="Version 99"):
+        desk.roll_back(99)
+    assert (desk.alias(), desk.noted()) == (3, 3)
+    desk.store.set_alias(MODEL, PRODUCTION, 2)  # by hand: not to be taken for what was cut off
+    assert desk.production() == 2
+
+
 def test_an_alias_that_was_deleted_by_hand_is_set_again(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     desk.succession(2)
     desk.store.drop_alias(MODEL, PRODUCTION)
