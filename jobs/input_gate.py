@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from jobs.dataset import training_window
 from jobs.errors import Misconfigured, Rejected
 from jobs.source import input_digest, partition_files, read, together
+from jobs.steps import step
 from jobs.table import publishable
 from model_registry.evidence import Check, GateReport, Severity
 
@@ -54,6 +55,7 @@ def input_gate(job: JobContext, purpose: str = "score") -> InputGateResult:
     partitions = training_window(job.spec, job.partition).partitions if purpose == "train" else (job.partition,)
     result = judge_partitions(job.settings, job.spec, partitions)
     job.keep("input-gate", result)
+    step("input-gate:kept")
     write_page(job.folder / "input-gate.html", [result.report])
     if not result.report.passed:
         raise Rejected(result.report.verdict(), result.report)

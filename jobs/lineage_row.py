@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from jobs.errors import Misconfigured
 from jobs.table import PARTITION, open_table, predictions_path, rejected_path
@@ -41,7 +44,7 @@ def find_row(settings: Settings, spec: ModelSpec, publication: Publication, key:
     if scored:
         score, version = scored[0]["score"], scored[0]["model_version"]
         return RowLineage(named, score, version, None, f"The row has the score {score:.6g}, by version {version}.")
-    rejected = _read(rejected_path(settings, spec), publication.rejected_table_version, publication.partition, named)
+    rejected = _rejected(settings, spec, publication, named)
     if rejected:
         reason = rejected[0]["reason"]
         return RowLineage(named, None, None, reason, f"The row was rejected: {reason}.")
@@ -59,14 +62,31 @@ def _split(spec: ModelSpec, key: Sequence[str]) -> list[str]:
     return given
 
 
+def _rejected(
+    settings: Settings, spec: ModelSpec, publication: Publication, named: dict[str, str]
+) -> list[dict[str, Any]]:
+    """The rejected rows with this key, from the files that the publication lists."""
+    path = rejected_path(settings, spec)
+    if publication.rejected_files is None:
+        return _read(path, publication.rejected_table_version, publication.partition, named)
+    found: list[dict[str, Any]] = []
+    for file in publication.rejected_files:
+        rows = ds.dataset(path / file.path)
+        found += rows.to_table(filter=_wanted(rows.schema, named)).to_pylist()
+    return found
+
+
+def _wanted(schema: pa.Schema, key: dict[str, str]) -> pc.Expression:
+    tests = [pc.field(name) == _value(name, text, schema.field(name).type) for name, text in key.items()]
+    return functools.reduce(operator.and_, tests)
+
+
 def _read(path: Path, table_version: int | None, partition: str, key: dict[str, str]) -> list[dict[str, Any]]:
     table = open_table(path, table_version) if table_version is not None else None
     if table is None:
         return []
     rows = table.to_pyarrow_dataset()
-    wanted = pc.field(PARTITION) == partition
-    for name, text in key.items():
-        wanted &= pc.field(name) == _value(name, text, rows.schema.field(name).type)
+    wanted = (pc.field(PARTITION) == partition) & _wanted(rows.schema, key)
     found: list[dict[str, Any]] = rows.to_table(filter=wanted).to_pylist()
     return found
 

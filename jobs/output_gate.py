@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.commit import not_overtaken
 from jobs.errors import Rejected
 from jobs.plan import Plan
 from jobs.report_page import write_page
 from jobs.score import ScoreResult
+from jobs.steps import step
 from jobs.table import predictions_path, same_types
 from model_registry.evidence import Check, GateReport
 
@@ -39,9 +41,14 @@ def output_gate(job: JobContext) -> OutputGateResult:
         result = OutputGateResult(None, scored.attempt, unchanged=True)
         job.keep("output-gate", result)
         return result
-    report = judge_scores(job.spec, plan, scored, predictions_path(job.settings, job.spec))
+    try:
+        report = judge_scores(job.spec, plan, scored, predictions_path(job.settings, job.spec))
+    except FileNotFoundError:
+        not_overtaken(job, plan.predictions)
+        raise
     result = OutputGateResult(report, scored.attempt)
     job.keep("output-gate", result)
+    step("output-gate:kept")
     write_page(job.folder / "output-gate.html", [report], sentences=[scored.sentence()])
     if not report.passed:
         raise Rejected(report.verdict(), report)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jobs.commit import Fence, follow
 from jobs.errors import Misconfigured
 from jobs.source import SourceFile, input_digest, partition_files
 from jobs.spec_file import code_digest
-from jobs.table import Publication, app_id, open_table, predictions_path, published, rejected_path
+from jobs.steps import step
+from jobs.table import Publication, app_id, open_table, predictions_path, published
 from model_registry.resolution import resolve
 from model_registry.store import Version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from deltalake import DeltaTable
 
     from jobs.context import JobContext
 
@@ -31,14 +31,6 @@ class Fragment:
 
 
 @dataclass(frozen=True)
-class Fence:
-    """The state of a table when an attempt began: a publication since then supersedes the attempt."""
-
-    table_version: int | None
-    transaction: int
-
-
-@dataclass(frozen=True)
 class Plan:
     """Everything that the later jobs of the run need to know; `published` when there is nothing left to do."""
 
@@ -50,7 +42,6 @@ class Plan:
     input_digest: str
     code: str
     predictions: Fence
-    rejected: Fence
     published: bool
 
     def sentence(self) -> str:
@@ -69,7 +60,9 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     Raises MissingPartition, UnknownVersion and Misconfigured.
     """
     spec, partition = job.spec, job.partition
+    follow(job)
     version = resolve(job.registry(), spec.model, selector, partition.start)
+    step("plan:resolved")
     files = partition_files(job.settings.data, spec.source.path, spec.source.column, partition)
     fragments = plan_fragments(files, spec.engine.rows_per_fragment)
     digest, code = input_digest(files), code_digest(job.settings.models, spec.model)
@@ -88,11 +81,11 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         rows=sum(f.rows for f in fragments),
         input_digest=digest,
         code=code,
-        predictions=_fence(open_table(predictions_path(job.settings, spec)), app_id(partition)),
-        rejected=_fence(open_table(rejected_path(job.settings, spec)), app_id(partition)),
+        predictions=Fence.of(open_table(predictions_path(job.settings, spec)), app_id(partition)),
         published=same,
     )
     job.keep("plan", result)
+    step("plan:kept")
     return result
 
 
@@ -119,9 +112,3 @@ def plan_fragments(files: Sequence[SourceFile], rows_per_fragment: int) -> tuple
         if groups:
             fragments.append(Fragment(len(fragments), file.path, tuple(groups), rows))
     return tuple(fragments)
-
-
-def _fence(table: DeltaTable | None, app: str) -> Fence:
-    if table is None:
-        return Fence(None, 0)
-    return Fence(table.version(), table.transaction_version(app) or 0)

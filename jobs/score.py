@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from jobs.engines.choose import choose_engine
 from jobs.errors import Rejected
+from jobs.fragments import FragmentResult, fragments_key
 from jobs.input_gate import InputGateResult
 from jobs.plan import Plan
 from jobs.predictor import load_predictor
-from jobs.score_fragment import FragmentResult, FragmentTask, score_fragment, total_reasons
+from jobs.score_fragment import FragmentTask, score_fragment, total_reasons
+from jobs.steps import step
 from jobs.table import predictions_path, rejected_path
 from model_registry.artifacts import verified
 
@@ -34,15 +37,18 @@ class ScoreResult:
     fragments: tuple[FragmentResult, ...]
     attempt: str
     unchanged: bool = False
+    reused: int = 0
+    seconds: float | None = None
 
     def sentence(self) -> str:
         """The result for a person."""
         if self.unchanged:
             return f"{self.model} {self.partition} is published already: nothing was scored."
         why = f" ({', '.join(f'{reason} {n}' for reason, n in self.reasons.items())})" if self.reasons else ""
+        again = f" {self.reused} of {len(self.fragments)} fragments were done before." if self.reused else ""
         return (
             f"{self.model} {self.partition}: {self.rows_scored:,} rows scored by version {self.version} on "
-            f"{self.engine}, {self.rows_rejected:,} rejected{why}."
+            f"{self.engine}, {self.rows_rejected:,} rejected{why}.{again}"
         )
 
 
@@ -65,6 +71,7 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     chosen = choose_engine(engine or job.spec.engine.name, plan.rows, job.spec.engine.workers, job.settings)
     attempt = uuid4().hex[:12]  # a new one each time: the files of another attempt may be what readers see
     tasks = _tasks(job, plan, str(files), attempt)
+    began = monotonic()
     with chosen as running:
         results = sorted(running.map(score_fragment, tasks), key=lambda result: result.fragment)
     result = ScoreResult(
@@ -78,12 +85,16 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
         reasons=total_reasons([r.reasons for r in results]),
         fragments=tuple(results),
         attempt=attempt,
+        reused=sum(r.reused for r in results),
+        seconds=round(monotonic() - began, 3),
     )
     job.keep("score", result)
+    step("score:kept")
     return result
 
 
 def _tasks(job: JobContext, plan: Plan, files: str, attempt: str) -> list[FragmentTask]:
+    key = fragments_key(plan)
     return [
         FragmentTask(
             fragment=fragment,
@@ -94,6 +105,8 @@ def _tasks(job: JobContext, plan: Plan, files: str, attempt: str) -> list[Fragme
             predictions_folder=str(predictions_path(job.settings, job.spec)),
             rejected_folder=str(rejected_path(job.settings, job.spec)),
             attempt=attempt,
+            fence=plan.predictions.transaction,
+            key=key,
         )
         for fragment in plan.fragments
     ]

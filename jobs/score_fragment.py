@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.errors import disk_is_full
+from jobs.faults import listen_for_faults
+from jobs.fragments import FragmentResult, WrittenFile, checksum, file_name, keep_record, known, record_path
 from jobs.plan import Fragment
 from jobs.predictor import load_predictor
 from jobs.source import read, treat
 from jobs.spec import ModelSpec
+from jobs.steps import step
 from jobs.table import predictions_schema, publishable, rejected_schema
 
 if TYPE_CHECKING:
@@ -35,41 +38,23 @@ class FragmentTask:
     predictions_folder: str
     rejected_folder: str
     attempt: str
-
-
-@dataclass(frozen=True)
-class WrittenFile:
-    """A Parquet file in a table's folder, by its path relative to the table."""
-
-    path: str
-    size: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class FragmentResult:
-    """What became of a fragment's rows. Score statistics are over the finite scores."""
-
-    fragment: int
-    rows_in: int
-    rows_scored: int
-    rows_rejected: int
-    reasons: dict[str, int]
-    not_finite: int
-    score_min: float | None
-    score_max: float | None
-    score_sum: float
-    predictions: WrittenFile | None
-    rejected: WrittenFile | None
+    fence: int
+    key: str
 
 
 def score_fragment(task: FragmentTask) -> FragmentResult:
     """Score the rows of one fragment: every row is scored, or rejected with a reason.
 
-    Raises Rejected when the file is not what the spec says, Misconfigured when the pipeline cannot take its rows,
-    Unavailable when the disk is full, and whatever else the pipeline raises.
+    What an earlier attempt left of the same fragment is reused if it is intact. Raises Rejected when the file is not
+    what the spec says, Misconfigured when the pipeline cannot take its rows, Unavailable when the disk is full, and
+    whatever else the pipeline raises.
     """
+    listen_for_faults()  # in a worker of any engine
     spec, fragment = task.spec, task.fragment
+    predictions_folder, rejected_folder = Path(task.predictions_folder), Path(task.rejected_folder)
+    record = record_path(predictions_folder, task.partition, task.key, fragment.number)
+    if (before := known(record, predictions_folder, rejected_folder)) is not None:
+        return replace(before, reused=True)
     columns = list(dict.fromkeys([*spec.key, *spec.features]))
     table = read(fragment.file, fragment.row_groups, columns)
     where = f"{Path(fragment.file).parent.name}/{Path(fragment.file).name}"
@@ -80,7 +65,8 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     predictions = _predictions(keys.filter(pa.array(good)), score, task.version)
     rejected = _rejected(keys.filter(pa.array(~good)), treated.reason[~good])
     finite = score[np.isfinite(score)]
-    return FragmentResult(
+    step("score:read")
+    result = FragmentResult(
         fragment=fragment.number,
         rows_in=table.num_rows,
         rows_scored=predictions.num_rows,
@@ -90,9 +76,13 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
         score_min=float(finite.min()) if len(finite) else None,
         score_max=float(finite.max()) if len(finite) else None,
         score_sum=float(finite.sum()),
-        predictions=_leave(predictions, task.predictions_folder, task),
-        rejected=_leave(rejected, task.rejected_folder, task),
+        predictions=_leave(predictions, predictions_folder, task),
+        rejected=_leave(rejected, rejected_folder, task),
     )
+    step("score:written")
+    keep_record(record, result)
+    step("score:recorded")
+    return result
 
 
 def _predictions(keys: pa.Table, score: np.ndarray[Any, Any], version: int) -> pa.Table:
@@ -104,12 +94,12 @@ def _rejected(keys: pa.Table, reason: np.ndarray[Any, Any]) -> pa.Table:
     return pa.table([*keys.columns, pa.array(reason.tolist(), pa.string())], schema=rejected_schema(keys.schema))
 
 
-def _leave(table: pa.Table, folder: str, task: FragmentTask) -> WrittenFile | None:
+def _leave(table: pa.Table, folder: Path, task: FragmentTask) -> WrittenFile | None:
     """Write a file into the table's folder; it is part of the table once a commit names it."""
     if not table.num_rows:
         return None
-    name = f"partition={task.partition}/{task.attempt}-{task.fragment.number:05d}.parquet"
-    path = Path(folder) / name
+    name = file_name(task.partition, task.fence, task.attempt, task.fragment.number)
+    path = folder / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path, compression="zstd", write_page_checksum=True, coerce_timestamps="us")
@@ -118,7 +108,7 @@ def _leave(table: pa.Table, folder: str, task: FragmentTask) -> WrittenFile | No
         if error.errno == errno.ENOSPC:
             raise disk_is_full(path.parent) from error
         raise
-    return WrittenFile(name, path.stat().st_size, table.num_rows)
+    return WrittenFile(name, path.stat().st_size, table.num_rows, checksum(path))
 
 
 def total_reasons(reasons: list[Mapping[str, int]]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from deltalake import DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from jobs.errors import Rejected, in_brief
+from jobs.fragments import WrittenFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +48,10 @@ class Publication:
     reasons: dict[str, int]
     engine: str
     run: str
-    rejected_table_version: int | None
+    rejected_table_version: int | None = None  # of publications from before `rejected_files`
     score_mean: float | None = None
+    rejected_files: tuple[WrittenFile, ...] | None = None
+    seconds: float | None = None
     table_version: int | None = None
     published_at: datetime | None = None
 
@@ -137,7 +140,12 @@ def ensure_table(path: Path, columns: pa.Schema) -> DeltaTable:
 
 def app_id(partition: Partition) -> str:
     """The name under which publications of a partition are numbered in the table's transactions."""
-    return f"score:{partition}"
+    return app_id_of(partition.key)
+
+
+def app_id_of(key: str) -> str:
+    """The same for the partition with that key."""
+    return f"score:{key}"
 
 
 def history(table: DeltaTable) -> list[dict[str, Any]]:

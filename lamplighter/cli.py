@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from jobs.faults import listen_for_faults
 from lamplighter import cli_answers, cli_jobs, cli_look, cli_registry, cli_stack
 from lamplighter.console import set_up_logging
-from lamplighter.faults import listen_for_faults
 from lamplighter.parent import die_with_parent
 
 app = typer.Typer(

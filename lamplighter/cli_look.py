@@ -9,7 +9,7 @@ import typer
 
 from jobs.errors import InvalidSpec, LamplighterError
 from jobs.settings import Settings
-from lamplighter.console import fail
+from lamplighter.console import fail, run_and_exit
 from model_registry.codec import to_plain
 
 spec_app = typer.Typer(help="Check specs, and describe what a spec may say.", no_args_is_help=True)
@@ -17,6 +17,7 @@ spec_app = typer.Typer(help="Check specs, and describe what a spec may say.", no
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    app.command(rich_help_panel="Jobs")(vacuum)
     for command in (status, history, doctor):
         app.command(rich_help_panel="Look")(command)
     app.add_typer(spec_app, name="spec", rich_help_panel="Look")
@@ -66,6 +67,23 @@ def history(
         typer.echo(json.dumps([to_plain(row) for row in found], indent=2))
     else:
         print_history(model, found)
+
+
+def vacuum(
+    model: Annotated[str, typer.Argument(help="Name of a folder under models/.")],
+    days: Annotated[float, typer.Option(help="Age of what an attempt at work might still need.", min=0)] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove the files of attempts that never published; every publication is kept for time travel."""
+    from datetime import timedelta
+
+    from jobs.spec_file import load_spec
+    from jobs.vacuum import vacuum as job
+
+    settings = Settings.from_environment()
+    older_than = timedelta(days=days)
+    work = lambda: job(settings, load_spec(settings.models, model), older_than, dry_run=dry_run)  # noqa: E731
+    run_and_exit("vacuum", work, None, {"model": model})
 
 
 def doctor() -> None:

@@ -1,0 +1,180 @@
+"""Commits to the two tables of a model: fenced, atomic, and the second one following the first.
+
+The predictions are the first: their commit carries the transaction number after the one that was read when the attempt
+began, so an attempt that was overtaken cannot commit any more. It lists the files of the rejected rows, whose table
+follows in a commit of its own. Cut off between the two, the next plan or publication of the partition finishes it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from deltalake import CommitProperties, Transaction
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction
+
+from jobs.errors import Superseded, Unavailable
+from jobs.fragments import RECORDS, WrittenFile, fence_of
+from jobs.steps import step
+from jobs.table import (
+    PARTITION,
+    Publication,
+    app_id,
+    ensure_table,
+    history,
+    metadata,
+    open_table,
+    predictions_path,
+    published,
+    rejected_path,
+    rejected_schema,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from deltalake import DeltaTable
+
+    from jobs.context import JobContext
+
+ATTEMPT = "lamplighter.attempt"
+TRIES = 10
+
+
+@dataclass(frozen=True)
+class Fence:
+    """The state of a table when an attempt began: a publication since then supersedes the attempt."""
+
+    table_version: int | None
+    transaction: int
+
+    @classmethod
+    def of(cls, table: DeltaTable | None, app: str) -> Fence:
+        """The fence of an attempt that begins now."""
+        return cls(None, 0) if table is None else cls(table.version(), table.transaction_version(app) or 0)
+
+
+def commit_predictions(
+    job: JobContext, fence: Fence, columns: pa.Schema, files: Sequence[WrittenFile], publication: Publication
+) -> None:
+    """Replace the partition by these files, once, if nobody has published it since the attempt began.
+
+    Raises Superseded if somebody has, and Unavailable when commits to other partitions got in between again and again.
+    """
+    path = predictions_path(job.settings, job.spec)
+    for _ in range(TRIES):
+        if committed(path, publication.run):
+            return
+        table = ensure_table(path, columns)
+        if _transaction(job, table) != fence.transaction:
+            raise _superseded(job)
+        step("publish:prepared")
+        if _replace(job, path, table, columns, files, fence.transaction + 1, publication.run, metadata(publication)):
+            return
+    raise _busy(job)
+
+
+def not_overtaken(job: JobContext, fence: Fence) -> None:
+    """Raise Superseded when somebody has published the partition since the attempt began: its files may be gone."""
+    table = open_table(predictions_path(job.settings, job.spec))
+    if table is not None and _transaction(job, table) != fence.transaction:
+        raise _superseded(job)
+
+
+def follow(job: JobContext) -> None:
+    """Let the rejected rows follow the predictions that readers see, unless they have. Raises Unavailable."""
+    path = predictions_path(job.settings, job.spec)
+    table = open_table(path)
+    there = published(path).get(job.partition.key) if table is not None else None
+    if table is None or there is None or there.rejected_files is None:
+        return
+    number, beside = _transaction(job, table), rejected_path(job.settings, job.spec)
+    columns = rejected_schema(_key_of(table, job.spec.key))
+    for _ in range(TRIES):
+        rejected = open_table(beside)
+        if rejected is not None and _transaction(job, rejected) >= number:
+            return
+        rejected = rejected or ensure_table(beside, columns)
+        if _replace(job, beside, rejected, columns, there.rejected_files, number, there.run, {}):
+            return
+    raise _busy(job)
+
+
+def committed(path: Path, attempt: str) -> bool:
+    """Whether this attempt has published already: it committed, and the caller did not learn of it."""
+    table = open_table(path)
+    return table is not None and any(commit.get(ATTEMPT) == attempt for commit in history(table))
+
+
+def sweep(job: JobContext, fence: int, kept: Sequence[WrittenFile]) -> None:
+    """Remove the files and records of attempts that began on the same fence as the one that has published.
+
+    Only one attempt can publish on a fence, so what is not among the files that it kept is no publication's, ever.
+    """
+    mine = {file.path for file in kept}
+    for table in (predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)):
+        for path in (table / f"partition={job.partition.key}").glob("*.parquet"):
+            if fence_of(path.name) == fence and path.relative_to(table).as_posix() not in mine:
+                path.unlink(missing_ok=True)
+        shutil.rmtree(table / RECORDS / f"partition={job.partition.key}", ignore_errors=True)
+
+
+def _replace(
+    job: JobContext,
+    path: Path,
+    table: DeltaTable,
+    columns: pa.Schema,
+    files: Sequence[WrittenFile],
+    number: int,
+    attempt: str,
+    about: dict[str, str],
+) -> bool:
+    """One commit that replaces the partition by these files; False when another one got in between."""
+    properties = CommitProperties(
+        custom_metadata={ATTEMPT: attempt, **about}, app_transactions=[Transaction(app_id(job.partition), number)]
+    )
+    try:
+        table.create_write_transaction(
+            [_action(file, job.partition.key, path) for file in files],
+            mode="overwrite",
+            schema=pa.schema([*columns, pa.field(PARTITION, pa.string())]),
+            partition_by=[PARTITION],
+            partition_filters=[(PARTITION, "=", job.partition.key)],
+            commit_properties=properties,
+        )
+    except CommitFailedError:  # the next try finds out whether it was about this partition
+        return False
+    return True
+
+
+def _transaction(job: JobContext, table: DeltaTable) -> int:
+    return table.transaction_version(app_id(job.partition)) or 0
+
+
+def _key_of(table: DeltaTable, key: Sequence[str]) -> pa.Schema:
+    there = pa.schema(table.schema().to_arrow())
+    return pa.schema([pa.field(name, there.field(name).type) for name in key])
+
+
+def _action(file: WrittenFile, partition: str, table: Path) -> AddAction:
+    modified = int((table / file.path).stat().st_mtime * 1000)
+    stats = json.dumps({"numRecords": file.rows})
+    return AddAction(file.path, file.size, {PARTITION: partition}, modified, data_change=True, stats=stats)
+
+
+def _busy(job: JobContext) -> Unavailable:
+    return Unavailable(f"{job.spec.model} {job.partition} found the table busy {TRIES} times: run again.")
+
+
+def _superseded(job: JobContext) -> Superseded:
+    winner = published(predictions_path(job.settings, job.spec)).get(job.partition.key)
+    who = f"by version {winner.version} in run {winner.run!r}" if winner else "by another run"
+    return Superseded(
+        f"{job.spec.model} {job.partition} was published {who} after this attempt began: nothing was published twice. "
+        f"Run it again if it should be published anew."
+    )

@@ -1,0 +1,106 @@
+"""What is left of a fragment that was scored: its files, and a record by which a later attempt knows them again.
+
+A record is trusted only if its files are still what they were (size and checksum), and only while nobody has published
+the partition since the files were written: their names begin with the number of the fence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from model_registry.codec import digest, from_json, write_json
+
+if TYPE_CHECKING:
+    from jobs.plan import Plan
+
+RECORDS = "_fragments"  # Delta readers leave folders with an underscore alone
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A Parquet file in a table's folder, by its path relative to the table; `checksum` is the sha256 of its bytes."""
+
+    path: str
+    size: int
+    rows: int
+    checksum: str = ""
+
+    def is_intact(self, folder: Path) -> bool:
+        """Whether the file is there with the bytes that were written."""
+        path = folder / self.path
+        return path.is_file() and path.stat().st_size == self.size and checksum(path) == self.checksum
+
+
+@dataclass(frozen=True)
+class FragmentResult:
+    """What became of a fragment's rows. Score statistics are over the finite scores.
+
+    `reused` says that an earlier attempt had scored it.
+    """
+
+    fragment: int
+    rows_in: int
+    rows_scored: int
+    rows_rejected: int
+    reasons: dict[str, int]
+    not_finite: int
+    score_min: float | None
+    score_max: float | None
+    score_sum: float
+    predictions: WrittenFile | None
+    rejected: WrittenFile | None
+    reused: bool = False
+
+
+def fragments_key(plan: Plan) -> str:
+    """What fragments have in common that may stand for each other: version, input, code and how they are cut."""
+    same = [plan.version.number, plan.version.digest, plan.input_digest, plan.code, plan.predictions.transaction]
+    return digest([same, [list(fragment.row_groups) for fragment in plan.fragments]])[:32]
+
+
+def file_name(partition: str, fence: int, attempt: str, fragment: int) -> str:
+    """The path of a fragment's file, relative to its table."""
+    return f"partition={partition}/{fence:06d}-{attempt}-{fragment:05d}.parquet"
+
+
+def fence_of(name: str) -> int | None:
+    """The fence that a file's name begins with, or None for a file of another origin."""
+    number, dash, _ = name.partition("-")
+    return int(number) if dash and len(number) == 6 and number.isdecimal() else None
+
+
+def record_path(table: Path, partition: str, key: str, fragment: int) -> Path:
+    """Where the record of a fragment is."""
+    return table / RECORDS / f"partition={partition}" / key / f"{fragment:05d}.json"
+
+
+def keep_record(path: Path, result: FragmentResult) -> None:
+    """Leave the record, whole or not at all."""
+    write_json(path, result)
+
+
+def known(path: Path, predictions: Path, rejected: Path) -> FragmentResult | None:
+    """The result that an earlier attempt left, if its files are intact."""
+    try:
+        found = from_json(FragmentResult, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return None
+    there = (found.predictions is None or found.predictions.is_intact(predictions)) and (
+        found.rejected is None or found.rejected.is_intact(rejected)
+    )
+    return found if there else None
+
+
+def checksum(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    total = sha256()
+    with path.open("rb") as content:
+        while block := content.read(BLOCK):
+            total.update(block)
+    return total.hexdigest()

@@ -1,0 +1,97 @@
+"""Removing what attempts that never published have left, and never what a reader may use.
+
+Every publication is kept for time travel, so what any commit of the log has ever named stays. Of the rest, files of a
+fence that was passed are removed at once: their attempt cannot publish any more. Files of the present fence may belong
+to an attempt that is at work, and must be old.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from jobs.fragments import RECORDS, fence_of
+from jobs.table import app_id_of, open_table, predictions_path, rejected_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jobs.settings import Settings
+    from jobs.spec import ModelSpec
+
+OLD = timedelta(days=2)
+LOG = "_delta_log"
+
+
+@dataclass(frozen=True)
+class Vacuumed:
+    """What was removed (or would be, in a dry run) from the two tables of a model."""
+
+    model: str
+    files: int
+    size: int
+    dry_run: bool = False
+
+    def sentence(self) -> str:
+        """The result for a person."""
+        verb = "would be removed" if self.dry_run else "were removed"
+        return f"{self.model}: {self.files:,} files that no publication names ({self.size / 1e6:,.1f} MB) {verb}."
+
+
+def vacuum(settings: Settings, spec: ModelSpec, older_than: timedelta = OLD, *, dry_run: bool = False) -> Vacuumed:
+    """Remove the files below the model's tables that no commit names, and the records of fragments that are over."""
+    predictions = predictions_path(settings, spec)
+    fences = _fences(predictions)
+    before = time.time() - older_than.total_seconds()
+    found = [
+        path
+        for table in (predictions, rejected_path(settings, spec))
+        for path in _orphans(table, _named(table), fences, before)
+    ]
+    size = sum(path.stat().st_size for path in found)
+    if not dry_run:
+        for path in found:
+            path.unlink(missing_ok=True)
+        _forget(predictions, before)
+    return Vacuumed(spec.model, len(found), size, dry_run)
+
+
+def _orphans(table: Path, named: set[str], fences: dict[str, int], before: float) -> Iterator[Path]:
+    for path in table.glob("partition=*/*"):
+        fence = fence_of(path.name)
+        passed = fence is not None and fence < fences.get(path.parent.name.removeprefix("partition="), 0)
+        if path.relative_to(table).as_posix() not in named and (passed or path.stat().st_mtime < before):
+            yield path
+
+
+def _fences(table: Path) -> dict[str, int]:
+    """The transaction number of every partition of the table."""
+    found = open_table(table)
+    if found is None:
+        return {}
+    keys = [path.name.removeprefix("partition=") for path in table.glob("partition=*")]
+    return {key: found.transaction_version(app_id_of(key)) or 0 for key in keys}
+
+
+def _named(table: Path) -> set[str]:
+    """The files that any commit of the table's log has ever added."""
+    named = set()
+    for log in (table / LOG).glob("*.json"):
+        for line in log.read_text(encoding="utf-8").splitlines():
+            added = json.loads(line).get("add")
+            if added is not None:
+                named.add(unquote(added["path"]))
+    return named
+
+
+def _forget(table: Path, before: float) -> None:
+    """Remove records of fragments that nobody has touched for long."""
+    for path in (table / RECORDS).glob("*/*"):
+        if path.stat().st_mtime < before:
+            shutil.rmtree(path, ignore_errors=True)
