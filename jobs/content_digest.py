@@ -59,26 +59,27 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _update(total: _Hash, column: pa.ChunkedArray) -> None:
     """Add a column: which values are there, then the values, little-endian; text as lengths and UTF-8."""
-    total.update(_fixed(pc.is_valid(column).cast(pa.uint8()), "u1").data)
+    total.update(fixed(pc.is_valid(column).cast(pa.uint8()), "u1").data)
     if pa.types.is_float64(column.type):
-        values = _fixed(column.fill_null(0.0), "<f8").copy()
+        values = fixed(column.fill_null(0.0), "<f8").copy()
         values[np.isnan(values)] = np.nan
         total.update(values.data)
-    elif (whole := _as_integers(column)) is not None:
-        total.update(_fixed(whole.fill_null(0), "<i8").data)
+    elif (whole := as_integers(column)) is not None:
+        total.update(fixed(whole.fill_null(0), "<i8").data)
     else:
-        texts = _as_bytes(column)
-        total.update(_fixed(pc.binary_length(texts), "<i8").data)
+        texts = as_bytes(column)
+        total.update(fixed(pc.binary_length(texts), "<i8").data)
         offsets = np.frombuffer(texts.buffers()[1], "<i8")[texts.offset : texts.offset + len(texts) + 1]
         if len(texts):
             total.update(memoryview(texts.buffers()[2] or b"")[offsets[0] : offsets[-1]])
 
 
-def _fixed(column: pa.ChunkedArray | pa.Array, kind: str) -> np.ndarray[Any, Any]:
+def fixed(column: pa.ChunkedArray | pa.Array, kind: str) -> np.ndarray[Any, Any]:
+    """The values of a column as an array of a numpy type, one after the other."""
     return np.ascontiguousarray(column.to_numpy(zero_copy_only=False), dtype=kind)
 
 
-def _as_integers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+def as_integers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     """Whole numbers, truth values and instants as int64; None for another type."""
     found = column.type
     if pa.types.is_temporal(found) and not pa.types.is_interval(found):
@@ -88,7 +89,7 @@ def _as_integers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     return column.cast(pa.int64())
 
 
-def _as_bytes(column: pa.ChunkedArray) -> pa.LargeBinaryArray:
+def as_bytes(column: pa.ChunkedArray) -> pa.LargeBinaryArray:
     """Everything else as one array of bytes."""
     texts = column if pa.types.is_large_binary(column.type) else _as_text(column).cast(pa.large_binary())
     combined = texts.fill_null(b"").combine_chunks()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from model_registry.errors import LamplighterError, Misconfigured, Rejected, Tampered, Unavailable
@@ -18,6 +20,7 @@ __all__ = [
     "Unavailable",
     "disk_is_full",
     "in_brief",
+    "without_values",
 ]
 
 
@@ -29,8 +32,30 @@ def disk_is_full(folder: Path | None = None) -> Unavailable:
 
 def in_brief(error: Exception) -> str:
     """What another library raised, as the end of a sentence: its kind and its first line, bounded."""
-    first = next(iter(str(error).strip().splitlines()), "")[:200]
+    return _brief(error, str(error))
+
+
+def _brief(error: Exception | str, text: str) -> str:
+    first = next(iter(text.strip().splitlines()), "")[:200]
+    if isinstance(error, str):
+        return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+_VALUE = re.compile(
+    r"""(?<!\w)'(?:\\.|[^'\\])*'(?!\w)|(?<!\w)"(?:\\.|[^"\\])*"(?!\w)|(?<!\w)[-+]?\d[\w.:+-]*""", re.DOTALL
+)
+
+
+def without_values(error: Exception | str, texts: Iterable[str] = ()) -> str:
+    """`in_brief` for an error about rows: whatever is quoted or begins with a digit could be a value of a row.
+
+    `texts` are values that are known to be in the rows, and are left out wherever they stand.
+    """
+    text = str(error)
+    for value in sorted({t for t in texts if len(t) > 2}, key=len, reverse=True):
+        text = text.replace(value, "…")
+    return _brief(error, _VALUE.sub("…", text))
 
 
 class InvalidSpec(Misconfigured):

@@ -2,36 +2,65 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.batches import read_batches
 from jobs.commit import not_overtaken
 from jobs.errors import Rejected
+from jobs.expect import EXAMPLES, bounded
+from jobs.key_counts import Duplicates, KeyCounts
 from jobs.plan import Plan
 from jobs.report_page import write_page
+from jobs.row_digest import RowDigest
 from jobs.score import ScoreResult
 from jobs.steps import step
-from jobs.table import predictions_path, same_types
+from jobs.table import predictions_path, rejected_path, same_types
 from model_registry.evidence import Check, GateReport
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jobs.context import JobContext
     from jobs.spec import Bounds, ModelSpec
 
 
 @dataclass(frozen=True)
 class OutputGateResult:
-    """What the output gate said; `unchanged` when the partition was published already and nothing was judged."""
+    """What the output gate said; `unchanged` when the partition was published already and nothing was judged.
+
+    `content` is the digest of the keys and scores, and of the rejected keys and their reasons, with a dash between: the
+    same for the same rows, whatever the engine, the workers, the fragments and the attempt.
+    """
 
     report: GateReport | None
     attempt: str
     unchanged: bool = False
+    content: str = ""
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """What the files hold that would be published. `types` are those of the key, over all files."""
+
+    rows: int
+    rejected: int
+    reasons: dict[str, int]
+    not_finite: int
+    score_min: float | None
+    score_max: float | None
+    twice: Duplicates
+    types: tuple[str, ...]
+    fits_table: bool
+    content: str
 
 
 def output_gate(job: JobContext) -> OutputGateResult:
@@ -41,12 +70,14 @@ def output_gate(job: JobContext) -> OutputGateResult:
         result = OutputGateResult(None, scored.attempt, unchanged=True)
         job.keep("output-gate", result)
         return result
+    tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
     try:
-        report = judge_scores(job.spec, plan, scored, predictions_path(job.settings, job.spec))
+        found = read_back(job.spec, scored, *tables)
     except FileNotFoundError:
         not_overtaken(job, plan.predictions)
         raise
-    result = OutputGateResult(report, scored.attempt)
+    report = judge_scores(job.spec, plan, scored, found)
+    result = OutputGateResult(report, scored.attempt, content=found.content)
     job.keep("output-gate", result)
     step("output-gate:kept")
     write_page(job.folder / "output-gate.html", [report], sentences=[scored.sentence()])
@@ -55,14 +86,58 @@ def output_gate(job: JobContext) -> OutputGateResult:
     return result
 
 
-def judge_scores(spec: ModelSpec, plan: Plan, scored: ScoreResult, table: Path) -> GateReport:
+def read_back(spec: ModelSpec, scored: ScoreResult, table: Path, beside: Path) -> ReadBack:
+    """Read the files of the scores and of the rejected rows, in the folders of their tables, batch by batch."""
+    key = list(spec.key)
+    good = [table / f.predictions.path for f in scored.fragments if f.predictions is not None]
+    bad = [beside / f.rejected.path for f in scored.fragments if f.rejected is not None]
+    schemas = [pa.schema([pq.read_schema(path).field(name) for name in key]) for path in good]
+    alike = all(schema == schemas[0] for schema in schemas)
+    one_type = alike and (not schemas or same_types(schemas[0], table))
+    scores, rejects, reasons = RowDigest(), RowDigest(), Counter[str]()
+    not_finite, low, high = 0, math.inf, -math.inf
+    with TemporaryDirectory(prefix="lamplighter-gate-") as scratch:
+        keys = KeyCounts(Path(scratch))
+        for batch in _batches(good, [*key, "score"]):
+            scores.add(batch)
+            values = batch["score"].to_numpy()
+            finite = values[np.isfinite(values)]
+            not_finite += len(values) - len(finite)
+            low, high = min(low, finite.min(initial=math.inf)), max(high, finite.max(initial=-math.inf))
+            if alike:
+                keys.add(batch.select(key))
+        twice = keys.duplicates(EXAMPLES)
+    for batch in _batches(bad, [*key, "reason"]):
+        rejects.add(batch)
+        counts = pc.value_counts(batch["reason"])
+        reasons.update(dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)))
+    return ReadBack(
+        rows=scores.rows,
+        rejected=rejects.rows,
+        reasons=dict(reasons),
+        not_finite=not_finite,
+        score_min=low if low <= high else None,
+        score_max=high if low <= high else None,
+        twice=twice,
+        types=tuple(sorted({str(t) for schema in schemas for t in schema.types})),
+        fits_table=one_type,
+        content=f"{scores.hexdigest()}-{rejects.hexdigest()}",
+    )
+
+
+def _batches(paths: Sequence[Path], columns: list[str]) -> Iterator[pa.Table]:
+    for path in paths:
+        yield from read_batches(str(path), None, columns)
+
+
+def judge_scores(spec: ModelSpec, plan: Plan, scored: ScoreResult, found: ReadBack) -> GateReport:
     """The report about the scores that lie, not yet published, in the folder of the table."""
     fragments = scored.fragments
     lows = [f.score_min for f in fragments if f.score_min is not None]
     highs = [f.score_max for f in fragments if f.score_max is not None]
     mean = sum(f.score_sum for f in fragments) / scored.rows_scored if scored.rows_scored else None
     share = scored.rows_rejected / scored.rows_in if scored.rows_in else 0.0
-    not_finite = sum(f.not_finite for f in fragments)
+    not_finite = max(found.not_finite, sum(f.not_finite for f in fragments))
     done = [f.fragment for f in fragments]
     checks = [
         Check(
@@ -80,7 +155,13 @@ def judge_scores(spec: ModelSpec, plan: Plan, scored: ScoreResult, table: Path) 
         ),
         Check("at least one row is scored", scored.rows_scored > 0, scored.rows_scored, "at least 1"),
         Check("scores are finite", not_finite == 0, not_finite, "no infinite or missing score", rows=not_finite),
-        _keys(spec, scored, table),
+        _keys(spec, scored, found),
+        Check(
+            "the files hold what was done",
+            _as_done(scored, found, min(lows, default=None), max(highs, default=None)),
+            f"{found.rows} rows scored and {found.rejected} rejected",
+            f"{scored.rows_scored} and {scored.rows_rejected}, with the scores and the reasons that were counted",
+        ),
         Check(
             "rejected rows are within the budget",
             share <= spec.reject_budget,
@@ -96,28 +177,26 @@ def judge_scores(spec: ModelSpec, plan: Plan, scored: ScoreResult, table: Path) 
     return GateReport("output gate", f"{plan.model} {plan.partition}", tuple(checks))
 
 
-def _keys(spec: ModelSpec, scored: ScoreResult, table: Path) -> Check:
-    """Read the keys back from the files: what counts is what would be published."""
-    files = [f.predictions for f in scored.fragments if f.predictions is not None]
-    key = list(spec.key)
-    found = [
-        pq.read_table(table / f.path, columns=key, partitioning=None, page_checksum_verification=True) for f in files
-    ]
-    if not found:
-        return Check("keys are unique", passed=True, observed="no keys", expected="each key once")
-    if any(f.schema != found[0].schema for f in found) or not same_types(found[0].schema, table):
-        types = ", ".join(sorted({str(t) for f in found for t in f.schema.types}))
+def _as_done(scored: ScoreResult, found: ReadBack, low: float | None, high: float | None) -> bool:
+    counted = (scored.rows_scored, scored.rows_rejected, dict(scored.reasons), low, high)
+    return counted == (found.rows, found.rejected, found.reasons, found.score_min, found.score_max)
+
+
+def _keys(spec: ModelSpec, scored: ScoreResult, found: ReadBack) -> Check:
+    """What counts is what would be published: the keys that the files hold."""
+    column = ", ".join(spec.key)
+    if not found.fits_table:
         expected = "one in all files, and the one that the table has: deliver that, or choose another output.table"
-        return Check("keys have one type", passed=False, observed=types, expected=expected, column=", ".join(key))
-    keys = pa.concat_tables(found)
-    groups = keys.group_by(key).aggregate([([], "count_all")])
-    twice = groups.filter(pc.greater(groups["count_all"], 1))
-    as_counted = len(keys) == scored.rows_scored
-    examples = tuple(" ".join(str(v)[:40] for v in row.values()) for row in twice.select(key).slice(0, 5).to_pylist())
-    observed = f"{len(twice)} keys more than once, {len(keys)} rows in the files"
-    expected = f"each key once, {scored.rows_scored} rows"
+        return Check(
+            "keys have one type", passed=False, observed=", ".join(found.types), expected=expected, column=column
+        )
     return Check(
-        "keys are unique", not len(twice) and as_counted, observed, expected, column=", ".join(key), examples=examples
+        "keys are unique",
+        not found.twice.keys and found.rows == scored.rows_scored,
+        f"{found.twice.keys} keys more than once, {found.rows} rows in the files",
+        f"each key once, {scored.rows_scored} rows",
+        column=column,
+        values=tuple(bounded(" ".join(str(v) for v in key)) for key in found.twice.first),
     )
 
 

@@ -57,7 +57,7 @@ def publish(job: JobContext) -> PublishResult:
     not_overtaken(job, plan.predictions)
     follow(job)
     key = _key_schema(job, scored)
-    publication = _describe(job, plan, scored)
+    publication = _describe(job, plan, scored, judged.content)
     good, bad = _files(scored, "predictions"), _files(scored, "rejected")
     commit_predictions(job, plan.predictions, predictions_schema(key), good, publication)
     step("publish:committed")
@@ -80,7 +80,7 @@ def _attempt(job: JobContext, scored: ScoreResult) -> str:
     return f"{job.run} {scored.attempt}"
 
 
-def _describe(job: JobContext, plan: Plan, scored: ScoreResult) -> Publication:
+def _describe(job: JobContext, plan: Plan, scored: ScoreResult, content: str) -> Publication:
     total = sum(f.score_sum for f in scored.fragments)
     return Publication(
         model=plan.model,
@@ -98,6 +98,7 @@ def _describe(job: JobContext, plan: Plan, scored: ScoreResult) -> Publication:
         rejected_files=tuple(_files(scored, "rejected")),
         score_mean=total / scored.rows_scored if scored.rows_scored else None,
         seconds=scored.seconds,
+        content=content,
     )
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import errno
+import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from jobs.errors import disk_is_full
+from jobs.batches import read_batches
 from jobs.faults import listen_for_faults
-from jobs.fragments import FragmentResult, WrittenFile, checksum, file_name, keep_record, known, record_path
+from jobs.fragment_file import FragmentFile
+from jobs.fragments import FragmentResult, file_name, keep_record, known, record_path
 from jobs.plan import Fragment
 from jobs.predictor import load_predictor
-from jobs.source import read, treat
+from jobs.source import file_and_folder, treat
 from jobs.spec import ModelSpec
 from jobs.steps import step
 from jobs.table import predictions_schema, publishable, rejected_schema
@@ -43,46 +44,78 @@ class FragmentTask:
 
 
 def score_fragment(task: FragmentTask) -> FragmentResult:
-    """Score the rows of one fragment: every row is scored, or rejected with a reason.
+    """Score the rows of one fragment, batch by batch: every row is scored, or rejected with a reason.
 
     What an earlier attempt left of the same fragment is reused if it is intact. Raises Rejected when the file is not
     what the spec says, Misconfigured when the pipeline cannot take its rows, Unavailable when the disk is full, and
     whatever else the pipeline raises.
     """
     listen_for_faults()  # in a worker of any engine
-    spec, fragment = task.spec, task.fragment
+    fragment, reasons, total = task.fragment, Counter[str](), _Scores()
     predictions_folder, rejected_folder = Path(task.predictions_folder), Path(task.rejected_folder)
     record = record_path(predictions_folder, task.partition, task.key, fragment.number)
     if (before := known(record, predictions_folder, rejected_folder)) is not None:
         return replace(before, reused=True)
-    columns = list(dict.fromkeys([*spec.key, *spec.features]))
-    table = read(fragment.file, fragment.row_groups, columns)
-    where = f"{Path(fragment.file).parent.name}/{Path(fragment.file).name}"
-    treated = treat(table, spec, where)
-    good = treated.good
-    score = load_predictor(task.version_files).score(treated.features[good])
-    keys = publishable(treated.keys, where)
-    predictions = _predictions(keys.filter(pa.array(good)), score, task.version)
-    rejected = _rejected(keys.filter(pa.array(~good)), treated.reason[~good])
-    finite = score[np.isfinite(score)]
-    step("score:read")
+    rows_in = 0
+    name = file_name(task.partition, task.fence, task.attempt, fragment.number)
+    with FragmentFile(task.predictions_folder, name) as good, FragmentFile(task.rejected_folder, name) as bad:
+        for predictions, rejected in _scored(task):
+            rows_in += len(predictions) + len(rejected)
+            total.add(predictions["score"].to_numpy())
+            reasons.update(rejected["reason"].to_pylist())
+            step("score:read")
+            good.write(predictions)
+            bad.write(rejected)
     result = FragmentResult(
         fragment=fragment.number,
-        rows_in=table.num_rows,
-        rows_scored=predictions.num_rows,
-        rows_rejected=rejected.num_rows,
-        reasons=dict(Counter(treated.reason[~good].tolist())),
-        not_finite=len(score) - len(finite),
-        score_min=float(finite.min()) if len(finite) else None,
-        score_max=float(finite.max()) if len(finite) else None,
-        score_sum=float(finite.sum()),
-        predictions=_leave(predictions, predictions_folder, task),
-        rejected=_leave(rejected, rejected_folder, task),
+        rows_in=rows_in,
+        rows_scored=good.rows,
+        rows_rejected=bad.rows,
+        reasons=dict(reasons),
+        not_finite=total.not_finite,
+        score_min=total.low,
+        score_max=total.high,
+        score_sum=total.sum,
+        predictions=good.written(),
+        rejected=bad.written(),
     )
     step("score:written")
     keep_record(record, result)
     step("score:recorded")
     return result
+
+
+def _scored(task: FragmentTask) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The predictions and the rejected rows of each batch of the fragment."""
+    spec, fragment = task.spec, task.fragment
+    columns = list(dict.fromkeys([*spec.key, *spec.features]))
+    where = file_and_folder(fragment.file)
+    predictor = load_predictor(task.version_files)
+    for table in read_batches(fragment.file, fragment.row_groups, columns, spec.engine.rows_per_fragment):
+        treated = treat(table, spec, where)
+        good = treated.good
+        score = predictor.score(treated.features[good])
+        keys = publishable(treated.keys, where)
+        rejected = _rejected(keys.filter(pa.array(~good)), treated.reason[~good])
+        yield _predictions(keys.filter(pa.array(good)), score, task.version), rejected
+
+
+class _Scores:
+    """Statistics over the finite scores."""
+
+    def __init__(self) -> None:
+        self.not_finite = 0
+        self.low: float | None = None
+        self.high: float | None = None
+        self.sum = 0.0
+
+    def add(self, score: np.ndarray[Any, Any]) -> None:
+        finite = score[np.isfinite(score)]
+        self.not_finite += len(score) - len(finite)
+        if len(finite):
+            self.low = min(float(finite.min()), self.low if self.low is not None else math.inf)
+            self.high = max(float(finite.max()), self.high if self.high is not None else -math.inf)
+            self.sum += float(finite.sum())
 
 
 def _predictions(keys: pa.Table, score: np.ndarray[Any, Any], version: int) -> pa.Table:
@@ -92,23 +125,6 @@ def _predictions(keys: pa.Table, score: np.ndarray[Any, Any], version: int) -> p
 
 def _rejected(keys: pa.Table, reason: np.ndarray[Any, Any]) -> pa.Table:
     return pa.table([*keys.columns, pa.array(reason.tolist(), pa.string())], schema=rejected_schema(keys.schema))
-
-
-def _leave(table: pa.Table, folder: Path, task: FragmentTask) -> WrittenFile | None:
-    """Write a file into the table's folder; it is part of the table once a commit names it."""
-    if not table.num_rows:
-        return None
-    name = file_name(task.partition, task.fence, task.attempt, task.fragment.number)
-    path = folder / name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, path, compression="zstd", write_page_checksum=True, coerce_timestamps="us")
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
-            raise disk_is_full(path.parent) from error
-        raise
-    return WrittenFile(name, path.stat().st_size, table.num_rows, checksum(path))
 
 
 def total_reasons(reasons: list[Mapping[str, int]]) -> dict[str, int]:

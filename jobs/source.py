@@ -81,17 +81,24 @@ def _source_file(path: Path) -> SourceFile:
 
 
 def _open(path: str | Path) -> pq.ParquetFile:
+    """A file that is read page by page: no more of it is in memory than what is asked for."""
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _unreadable(path, error) from error
+        return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20)
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, error) from error
 
 
-def _unreadable(path: str | Path, error: Exception) -> Rejected:
+def unreadable(path: str | Path, error: Exception) -> Rejected:
+    """The error to raise for a file that is broken somewhere."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return Rejected(
         f"{Path(path).name} in {Path(path).parent.name} cannot be read as Parquet: {reason}. Deliver it again."
     )
+
+
+def file_and_folder(path: str | Path) -> str:
+    """How messages name a file: its partition's folder and its name."""
+    return f"{Path(path).parent.name}/{Path(path).name}"
 
 
 def input_digest(files: Sequence[SourceFile]) -> str:
@@ -105,13 +112,13 @@ def input_digest(files: Sequence[SourceFile]) -> str:
     return total.hexdigest()
 
 
-def read(path: str, row_groups: Sequence[int] | None, columns: Sequence[str]) -> pa.Table:
-    """The columns of some row groups (default: all).
-
-    Raises Rejected, naming file and column, when one is missing or stands twice.
-    """
+def open_with(path: str, columns: Sequence[str]) -> pq.ParquetFile:
+    """A file that has these columns, each once. Raises Rejected, naming file and column, when it has not."""
     file = _open(path)
-    present = file.schema_arrow.names
+    try:
+        present = file.schema_arrow.names
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, error) from error
     missing = [name for name in columns if name not in present]
     twice = [name for name in columns if present.count(name) > 1]
     if twice:
@@ -123,11 +130,20 @@ def read(path: str, row_groups: Sequence[int] | None, columns: Sequence[str]) ->
             f"{Path(path).name} in {Path(path).parent.name} has no column {' and no column '.join(missing)}: "
             f"deliver it with the column, or change the spec."
         )
+    return file
+
+
+def read(path: str, row_groups: Sequence[int] | None, columns: Sequence[str]) -> pa.Table:
+    """The columns of some row groups (default: all), at once.
+
+    Raises Rejected, naming file and column, when one is missing or stands twice.
+    """
+    file = open_with(path, columns)
     groups = list(range(file.metadata.num_row_groups)) if row_groups is None else list(row_groups)
     try:
         return file.read_row_groups(groups, columns=list(columns), use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def together(tables: Sequence[pa.Table], where: str) -> pa.Table:

@@ -54,6 +54,7 @@ class Publication:
     seconds: float | None = None
     table_version: int | None = None
     published_at: datetime | None = None
+    content: str = ""
 
 
 def predictions_path(settings: Settings, spec: ModelSpec) -> Path:

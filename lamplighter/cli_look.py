@@ -100,7 +100,7 @@ def doctor() -> None:
 @spec_app.command()
 def check(model: Annotated[str | None, typer.Option(help="Only this model.")] = None) -> None:
     """Check the spec, the pipeline and the input checks of every model, and name all faults."""
-    from jobs.input_gate import check_expectations
+    from jobs.expect import check_expectations
     from jobs.source import check_columns
     from jobs.spec_file import load_pipeline_module, load_spec, model_names
 

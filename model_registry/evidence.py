@@ -23,8 +23,9 @@ class Check:
     """One question that a gate asked, and its answer.
 
     `observed` is what was found, `expected` says in words what would have passed. `rows` counts the offending rows
-    where the check looks at rows, and `examples` holds a few of the offending values as bounded text. `outcome` names
-    an answer that is neither yes nor no (`not enough rows`, `undecided`), and `advice` says what to do then.
+    where the check looks at rows, `examples` names a few of the offenders as bounded text. `outcome` names an answer
+    that is neither yes nor no (`not enough rows`, `undecided`), and `advice` says what to do then. `values`
+    are examples that are values of rows: they are for the report's page, and never in a sentence, which may be logged.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Check:
     examples: tuple[str, ...] = ()
     outcome: str = ""
     advice: str = ""
+    values: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:

@@ -23,17 +23,17 @@ def test_a_demo_does_not_begin_on_a_disk_that_is_too_small(tmp_path: Path) -> No
         stack.check_disk(settings, far_too_much)
 
 
+@pytest.mark.parametrize("step", ["write_table", "close"])
 def test_a_disk_that_fills_up_while_scoring_is_unavailable_and_leaves_no_half_file(
-    open_shop: Any, monkeypatch: pytest.MonkeyPatch
+    open_shop: Any, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     job = open_shop.prepare("2026-01-16")
     before = sorted(open_shop.settings.tables.rglob("*.parquet"))
 
-    def full(table: Any, path: Path, **_: Any) -> None:
-        path.write_bytes(b"PAR1")
+    def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, step, full)
     with pytest.raises(Unavailable, match="is full: free some space and run the same again; nothing was published"):
         score(job)
     assert sorted(open_shop.settings.tables.rglob("*.parquet")) == before

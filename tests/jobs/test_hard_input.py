@@ -45,7 +45,7 @@ def test_a_key_that_comes_back_every_day_is_unique_within_its_partition(shop: An
         with_key(shop, f"2026-01-{day:02}", texts())
     assert input_gate(shop.job("2026-01-14"), "train").report.passed
     with_key(shop, "2026-01-08", pa.array(["same"] * 2 + texts().to_pylist()[2:]))
-    with pytest.raises(Rejected, match=r"keys are unique .* 1 keys more than once, 2 rows, for example same"):
+    with pytest.raises(Rejected, match=r"keys are unique .* 1 keys more than once, 2 rows"):
         input_gate(shop.job("2026-01-14"), "train")
 
 
@@ -207,7 +207,7 @@ def test_a_hostile_value_of_the_data_is_only_text_on_the_page(shop: Any) -> None
     }
     shop.write_model(spec=re.sub(r"input_checks:\n(  - .*\n)+", f"input_checks: {json.dumps([check])}\n", spec))
     job = shop.job(DAY)
-    with pytest.raises(Rejected, match="for example <script"):
+    with pytest.raises(Rejected, match="120 of 120 rows unexpected"):
         input_gate(job)
     page = (job.folder / "input-gate.html").read_text()
     assert "&lt;script src=http://x/y&gt;" in page

@@ -1,0 +1,50 @@
+"""Reading a partition in batches: however large a partition, a file or a row group is, a batch is not larger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from jobs.source import SourceFile, file_and_folder, open_with, together, unreadable
+
+BATCH_ROWS = 131_072
+
+
+def read_batches(
+    path: str, row_groups: Sequence[int] | None, columns: Sequence[str], rows: int = BATCH_ROWS
+) -> Iterator[pa.Table]:
+    """The columns of some row groups (default: all) in tables of exactly `rows` rows, the last one shorter.
+
+    Raises Rejected, naming file and column, when a column is missing or stands twice, or a page cannot be read.
+    """
+    file = open_with(path, columns)
+    groups = list(range(file.metadata.num_row_groups)) if row_groups is None else list(row_groups)
+    pieces = file.iter_batches(batch_size=rows, row_groups=groups, columns=list(columns), use_threads=False)
+    held: list[pa.RecordBatch] = []
+    try:
+        for piece in pieces:
+            held.append(piece)
+            while sum(map(len, held)) >= rows:
+                table = pa.Table.from_batches(held).select(list(columns))
+                yield table.slice(0, rows)
+                held = table.slice(rows).to_batches()
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, error) from error
+    if any(map(len, held)):
+        yield pa.Table.from_batches(held).select(list(columns))
+
+
+def empty(path: str, columns: Sequence[str]) -> pa.Table:
+    """The columns of a file without their rows, from its metadata alone. Raises Rejected as `read_batches` does."""
+    return open_with(path, columns).schema_arrow.empty_table().select(list(columns))
+
+
+def common_schema(files: Sequence[SourceFile], columns: Sequence[str], where: str) -> pa.Schema:
+    """The types that the columns have in all files together. Raises Rejected when they do not go together."""
+    return together([empty(file.path, columns) for file in files], where).schema
+
+
+def in_types(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
+    """A batch in the types that all files have together. Raises Rejected when a value does not fit."""
+    return together([schema.empty_table(), table.select(schema.names)], file_and_folder(path))

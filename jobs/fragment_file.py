@@ -1,0 +1,73 @@
+"""A Parquet file in a table's folder that is no part of the table yet, written batch by batch."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.errors import disk_is_full
+from jobs.fragments import WrittenFile, checksum
+
+OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "coerce_timestamps": "us"}
+
+
+class FragmentFile:
+    """Written while it is entered. Without rows there is no file, and after an error there is none either.
+
+    Raises Unavailable when the disk is full.
+    """
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.rows = 0
+        self._name = name
+        self._path = Path(folder) / name
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows."""
+        if not table.num_rows:
+            return
+        with _full_disk(self._path):
+            if self._writer is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._writer = pq.ParquetWriter(self._path, table.schema, **OPTIONS)
+            self._writer.write_table(table)
+        self.rows += table.num_rows
+
+    def written(self) -> WrittenFile | None:
+        """The file, once it is left."""
+        if not self.rows:
+            return None
+        return WrittenFile(self._name, self._path.stat().st_size, self.rows, checksum(self._path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if self._writer is None and kind is None:
+            return
+        try:
+            if self._writer is not None:
+                with _full_disk(self._path), suppress(*([OSError] if kind else [])):
+                    self._writer.close()
+        except BaseException:
+            self._path.unlink(missing_ok=True)
+            raise
+        if kind is not None:
+            self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _full_disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise disk_is_full(path.parent) from error
+        raise
