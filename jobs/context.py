@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, TypeVar
@@ -63,6 +64,10 @@ class JobContext:
             raise Misconfigured(
                 f"{path.name} of the run {self.run!r} was written by another release: run `lamplighter {step}` again."
             ) from None
+
+    def seconds_since(self, step: str) -> float:
+        """How long ago the result of a step was left, waits between the jobs included."""
+        return round(max(0.0, time.time() - (self.folder / f"{step}.json").stat().st_mtime), 3)
 
     def registry(self) -> Registry:
         """The registry that the settings name."""

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from jobs.errors import Misconfigured, MissingPartition, Rejected, in_brief
 from jobs.partition import Partition
-from jobs.source import input_digest, partition_files, read, together, treat
+from jobs.source import SourceFile, input_digest, label_files, read, source_files, together, treat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,9 +103,13 @@ def load_dataset(
     _all_there(settings, spec, partitions)
     digests, features, targets, keys, extras, rejected, unlabelled = sha256(), [], [], [], [], 0, 0
     for partition in partitions:
-        rows, digest = _read_all(settings, spec.source.path, spec, partition, _source_columns(spec, extra))
+        columns = _source_columns(spec, extra)
+        rows, digest = _read_all(source_files(settings, spec, partition), columns, f"{spec.source.path} {partition}")
         rows = by_key(rows, spec)
-        labels, label_digest = _read_all(settings, spec.label.path, spec, partition, _label_columns(spec))
+        columns = _label_columns(spec)
+        labels, label_digest = _read_all(
+            label_files(settings, spec, partition), columns, f"{spec.label.path} {partition}"
+        )
         digests.update(f"{digest}{label_digest}".encode())
         treated = treat(rows, spec, f"{spec.source.path} {partition}")
         known = _known(labels, spec, as_of)
@@ -156,16 +160,18 @@ def _frame(extra: pa.Table, rows: int) -> pd.DataFrame:
 
 
 def _all_there(settings: Settings, spec: ModelSpec, partitions: Sequence[Partition]) -> None:
-    missing = []
+    missing, why = [], ""
     for partition in partitions:
         try:
-            partition_files(settings.data, spec.source.path, spec.source.column, partition)
-        except MissingPartition:
+            source_files(settings, spec, partition)
+        except MissingPartition as error:
             missing.append(partition.key)
+            why = why or str(error)
     if missing:
         raise MissingPartition(
             f"{spec.source.path} lacks {len(missing)} of the {len(partitions)} partitions that {spec.model} needs, the "
-            f"first {missing[0]}, the last {missing[-1]}: deliver them, or take another partition or a shorter window."
+            f"first {missing[0]}, the last {missing[-1]}: deliver them, or take another partition or a shorter window. "
+            f"About the first: {why}"
         )
 
 
@@ -178,12 +184,9 @@ def _label_columns(spec: ModelSpec) -> list[str]:
     return list(dict.fromkeys([*spec.key, *spec.label.columns, *known_at]))
 
 
-def _read_all(
-    settings: Settings, path: str, spec: ModelSpec, partition: Partition, columns: list[str]
-) -> tuple[pa.Table, str]:
-    files = partition_files(settings.data, path, spec.source.column, partition)
+def _read_all(files: Sequence[SourceFile], columns: list[str], where: str) -> tuple[pa.Table, str]:
     tables = [read(file.path, None, columns) for file in files]
-    return together(tables, f"{path} {partition}"), input_digest(files)
+    return together(tables, where), input_digest(files)
 
 
 def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:

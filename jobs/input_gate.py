@@ -20,7 +20,7 @@ from jobs.dataset import training_window
 from jobs.errors import Rejected
 from jobs.expect import EXAMPLES, Question, bounded, columns_of, frame_of
 from jobs.key_counts import KeyCounts
-from jobs.source import SourceFile, file_and_folder, input_digest, partition_files, treat
+from jobs.source import SourceFile, file_and_folder, input_digest, source_files, treat
 from jobs.steps import step
 from jobs.table import publishable
 from model_registry.evidence import Check, GateReport
@@ -74,7 +74,7 @@ def judge_partitions(
 ) -> InputGateResult:
     """The report about these partitions together: table-wide checks for each one, column checks over all rows."""
     source = spec.source
-    files = [partition_files(settings.data, source.path, source.column, p) for p in partitions]
+    files = [source_files(settings, spec, p) for p in partitions]
     subject = f"{source.path} {partitions[0]}" + (f" to {partitions[-1]}" if len(partitions) > 1 else "")
     asked = list(dict.fromkeys(name for check in spec.input_checks for name in columns_of(check)))
     schema = _schema(spec, files, partitions, subject)

@@ -70,6 +70,29 @@ class Calendar:
             local -= self._step  # an hour that the clock change leaves out
         return found
 
+    def after(self, partition: Partition) -> Partition:
+        """The partition just after."""
+        local = self._local(partition.key) + self._step
+        while (found := self._from_local(local)).start == found.end:
+            local += self._step
+        return found
+
+    def starting_at_or_after(self, instant: datetime) -> Partition:
+        """The oldest partition that does not begin before `instant`."""
+        found = self.after(self.ending_at_or_before(instant))
+        while found.start < instant:
+            found = self.after(found)
+        return found
+
+    def between(self, first: Partition, last: Partition) -> tuple[Partition, ...]:
+        """The partitions from `first` to `last`, both included, oldest first; none when `last` is the older one."""
+        found = []
+        at = first
+        while at.start <= last.start:
+            found.append(at)
+            at = self.after(at)
+        return tuple(found)
+
     def back_from(self, newest: Partition, length: timedelta) -> tuple[Partition, ...]:
         """The partitions that lie within `length` before the end of `newest`, oldest first.
 
@@ -81,6 +104,10 @@ class Calendar:
             found.append(at)
             at = self.before(at)
         return tuple(reversed(found))
+
+    def local(self, partition: Partition) -> datetime:
+        """When a partition begins, on the clock of the time zone (without a zone)."""
+        return self._local(partition.key)
 
     def _local(self, key: str) -> datetime:
         return datetime.strptime(key, KEY_FORMAT[self.every])  # noqa: DTZ007 - the zone follows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.commit import Fence, follow
 from jobs.errors import Misconfigured
-from jobs.source import SourceFile, input_digest, partition_files
+from jobs.source import SourceFile, input_digest, source_files
 from jobs.spec_file import code_digest
 from jobs.steps import step
 from jobs.table import Publication, app_id, open_table, predictions_path, published
@@ -63,7 +63,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     follow(job)
     version = resolve(job.registry(), spec.model, selector, partition.start)
     step("plan:resolved")
-    files = partition_files(job.settings.data, spec.source.path, spec.source.column, partition)
+    files = source_files(job.settings, spec, partition)
     fragments = plan_fragments(files, spec.engine.rows_per_fragment)
     digest, code = input_digest(files), code_digest(job.settings.models, spec.model)
     there = _ours(published(predictions_path(job.settings, spec)), spec.model).get(partition.key)

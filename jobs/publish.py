@@ -97,7 +97,7 @@ def _describe(job: JobContext, plan: Plan, scored: ScoreResult, content: str) ->
         run=_attempt(job, scored),
         rejected_files=tuple(_files(scored, "rejected")),
         score_mean=total / scored.rows_scored if scored.rows_scored else None,
-        seconds=scored.seconds,
+        seconds=job.seconds_since("plan"),
         content=content,
     )
 

@@ -34,8 +34,8 @@ class Rescored:
         return f"{count} partition{' was' if count == 1 else 's were'} scored again."
 
 
-def rescore(settings: Settings, model: str, partitions: Sequence[str], run: str) -> Rescored:
-    """Score partitions with the version that is in production for each; one that fails does not stop the others.
+def rescore(settings: Settings, model: str, partitions: Sequence[str], run: str, selector: str = "as-of") -> Rescored:
+    """Score partitions, unless asked otherwise by the version in production for each; a failure stops no other one.
 
     Raises the first error, with the sentences of all, once every partition was tried.
     """
@@ -43,7 +43,7 @@ def rescore(settings: Settings, model: str, partitions: Sequence[str], run: str)
     failed: dict[str, LamplighterError] = {}
     for key in partitions:
         try:
-            published = score_partition(JobContext.create(settings, model, key, run))
+            published = score_partition(JobContext.create(settings, model, key, run), selector)
         except LamplighterError as error:
             log.error("%s", error)  # noqa: TRY400 - the sentence says it all
             failed[key] = error

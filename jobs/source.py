@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.errors import Misconfigured, MissingPartition, Rejected, in_brief
+from jobs.readiness import parquet_paths, partition_folder, waiting_for
 from jobs.spec import FeatureKind
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from jobs.partition import Partition
+    from jobs.settings import Settings
     from jobs.spec import Feature, ModelSpec
+    from jobs.spec_schedule import Ready
 
 NULL_KEY = "null_key"
 NONE = np.array(None, dtype=object)
@@ -54,22 +57,36 @@ class Treated:
         return good
 
 
-def partition_folder(data: Path, path: str, column: str, partition: Partition) -> Path:
-    """The folder of a partition; `path` is taken as is when it is absolute."""
-    return data / path / f"{column}={partition.key}"
+def source_files(settings: Settings, spec: ModelSpec, partition: Partition) -> list[SourceFile]:
+    """The Parquet files of a partition of a model's source. See `partition_files`."""
+    source = spec.source
+    return partition_files(settings.data, source.path, source.column, partition, source.ready)
 
 
-def partition_files(data: Path, path: str, column: str, partition: Partition) -> list[SourceFile]:
+def label_files(settings: Settings, spec: ModelSpec, partition: Partition) -> list[SourceFile]:
+    """The Parquet files of a partition of a model's labels. See `partition_files`."""
+    return partition_files(settings.data, spec.label.path, spec.source.column, partition, spec.label.ready)
+
+
+def partition_files(
+    data: Path, path: str, column: str, partition: Partition, ready: Ready | None = None
+) -> list[SourceFile]:
     """The Parquet files of a partition, in the order of their names, from metadata alone.
 
-    Raises MissingPartition when there are none yet, Rejected when one is not a Parquet file.
+    Raises MissingPartition when there are none yet or the partition is not ready by its rule, Rejected when one is not
+    a Parquet file.
     """
     folder = partition_folder(data, path, column, partition)
-    paths = sorted(p for p in folder.glob("*.parquet") if not p.name.startswith((".", "_")))
+    paths = parquet_paths(folder)
     if not paths:
         raise MissingPartition(
             f"{path} has no files for {partition}: expected Parquet files in {column}={partition.key}. "
             f"Wait for the feed, or check source.path and LAMPLIGHTER_DATA."
+        )
+    lacks = waiting_for(folder, ready) if ready is not None else None
+    if lacks is not None:
+        raise MissingPartition(
+            f"{path} {partition} is not ready: {lacks}. Wait for the feed, or check the spec's rule."
         )
     return [_source_file(p) for p in paths]
 

@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from datetime import date, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from jobs.expectations import Expectation
 from jobs.partition import Calendar, Every
 from jobs.spec_behaviour import Behaviour, faults
 from jobs.spec_gates import MetricGate, Part, PromotionPolicy
+from jobs.spec_schedule import Ready, Schedules
+from jobs.spec_types import Duration, Name, Zone
 from model_registry.evidence import Severity
 from model_registry.rules import CHANGED, COSTS
 
-NAME = r"^[a-z][a-z0-9_]{0,62}$"
-DURATION = r"^[1-9][0-9]{0,4}[mhd]$"
 CLASSIFICATION_METRICS = ("auc", "average_precision", "log_loss", "brier", "calibration_error")
 REGRESSION_METRICS = ("rmse", "mae", "r2", "calibration_error")
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, str) and re.fullmatch(DURATION, value):
-        unit = {"m": "minutes", "h": "hours", "d": "days"}[value[-1]]
-        return timedelta(**{unit: int(value[:-1])})
-    if isinstance(value, timedelta):
-        return value
-    raise ValueError("a duration is a whole number with m, h or d behind it, like 7d")
-
-
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (OSError, ValueError, KeyError):
-        raise ValueError("an IANA time zone, like UTC or America/New_York") from None
-    return value
-
-
-def _cron(value: str) -> str:
-    from croniter import croniter
-
-    if len(value.split()) != 5 or not croniter.is_valid(value):
-        raise ValueError("a cron expression of five fields, like '0 0 * * *'")
-    return value
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION)]),
-    PlainSerializer(lambda value: f"{int(value.total_seconds() // 60)}m", return_type=str),
-]
-Zone = Annotated[str, AfterValidator(_zone)]
-Cron = Annotated[str, AfterValidator(_cron)]
-Name = Annotated[str, Field(pattern=NAME)]
 
 
 class Source(Part):
@@ -69,6 +32,8 @@ class Source(Part):
     """Length of a partition."""
     timezone: Zone = "UTC"
     """Time zone in which a partition begins."""
+    ready: Ready = Ready()
+    """When a partition may be read; one that is still being delivered is waited for."""
 
     @property
     def calendar(self) -> Calendar:
@@ -106,6 +71,8 @@ class Label(Part):
 
     path: str = Field(min_length=1)
     """Folder with the labels, partitioned like the source."""
+    ready: Ready = Ready()
+    """When the labels of a partition may be read."""
     columns: tuple[str, ...] = Field(min_length=1)
     """Columns that `label(frame)` needs."""
     delay: Duration
@@ -156,30 +123,6 @@ class OutputChecks(Part):
     """Bounds on every score."""
     mean_score: Bounds = Bounds()
     """Bounds on the mean score of the partition."""
-
-
-class Schedule(Part):
-    """When a DAG runs, and for which partition."""
-
-    cron: Cron
-    """Five fields; each tick must be the start of a partition."""
-    partition: Literal["begins", "ended"]
-    """The partition that begins at the tick, or the one that ended there."""
-
-
-class Schedules(Part):
-    """The schedules of both DAGs, in the time zone of the source. A DAG without one runs when triggered."""
-
-    score: Schedule | None = None
-    """Schedule of `score_<model>`."""
-    retrain: Schedule | None = None
-    """Schedule of `retrain_<model>`."""
-    start: date = date(2013, 1, 1)
-    """First day that may be scheduled or backfilled."""
-    end: date | None = None
-    """Last day that is scheduled; runs by hand and backfills do not mind."""
-    catch_up: bool = False
-    """Whether the scheduler runs the partitions that were missed while a DAG was paused."""
 
 
 class EngineChoice(Part):
@@ -265,6 +208,7 @@ class ModelSpec(Part):
         taken = {"score", "model_version", "partition"} & set(self.key)
         found += [f"key: a key column cannot be called {name}, as a column of the output is" for name in sorted(taken)]
         found += faults(self.behaviour, self.features)
+        found += [f"schedules: {fault}" for fault in self.schedules.faults(self.source.every)]
         if found:
             raise ValueError("; ".join(found))
         return self

@@ -1,8 +1,9 @@
-"""Airflow over its REST API: the few calls that the demo makes, as a person would make them in the form."""
+"""Airflow over its REST API: the few calls that we make, as a person would make them in the form."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 import httpx
@@ -54,25 +55,62 @@ class AirflowApi:
         """Let the scheduler run the DAG."""
         self._checked(self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
 
-    def trigger(self, dag_id: str, partition: str, conf: dict[str, Any] | None = None) -> DagRun:
-        """Start a run for a partition."""
+    def trigger(self, dag_id: str, partition: str | None, conf: dict[str, Any] | None = None) -> DagRun:
+        """Start a run for a partition: its key, or None for a DAG without a schedule, which takes it in `conf`."""
         body = {"logical_date": None, "partition_key": partition, "conf": conf or {}}
         return _run(self._checked(self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)))
 
-    def backfill(self, dag_id: str, first: str, last: str, max_active_runs: int) -> int:
-        """Start Airflow's own backfill of partitions `first` to `last`, both included; returns its id."""
-        body = {
-            "dag_id": dag_id,
-            "from_date": f"{first}T00:00:00Z",
-            "to_date": f"{last}T00:00:00Z",
-            "max_active_runs": max_active_runs,
-            "reprocess_behavior": "failed",
-        }
+    def paused(self, dag_id: str) -> bool | None:
+        """Whether the DAG is paused; None when there is no such DAG."""
+        answer = self._client.get(f"/api/v2/dags/{dag_id}")
+        return None if answer.status_code == httpx.codes.NOT_FOUND else bool(self._checked(answer)["is_paused"])
+
+    def backfill(
+        self,
+        dag_id: str,
+        first: datetime,
+        last: datetime,
+        max_active_runs: int,
+        *,
+        reprocess: str = "failed",
+        conf: dict[str, str] | None = None,
+    ) -> int:
+        """Start Airflow's own backfill of the partitions that begin from `first` to `last`; returns its id.
+
+        Both are included, and are wall-clock times in the zone of the DAG's timetable.
+        """
+        body = _range(dag_id, first, last, reprocess) | {"max_active_runs": max_active_runs, "dag_run_conf": conf}
         return int(self._checked(self._client.post("/api/v2/backfills", json=body))["id"])
 
-    def runs(self, dag_id: str) -> list[DagRun]:
-        """The newest hundred runs of a DAG, newest first."""
-        return [_run(r) for r in self._get(f"/dags/{dag_id}/dagRuns", limit=100, order_by="-run_after")["dag_runs"]]
+    def backfill_dry_run(self, dag_id: str, first: datetime, last: datetime) -> list[str]:
+        """The partitions that the same backfill would run, whatever became of them before."""
+        body = _range(dag_id, first, last, "completed")
+        found = self._checked(self._client.post("/api/v2/backfills/dry_run", json=body))["backfills"]
+        return [str(run["partition_key"]) for run in found]
+
+    def backfill_is_over(self, dag_id: str) -> bool:
+        """Whether no backfill of the DAG is at work; Airflow allows one at a time."""
+        newest = self._get("/backfills", dag_id=dag_id, limit=1, order_by="-id")["backfills"]
+        return all(backfill["completed_at"] is not None for backfill in newest)
+
+    def emit(self, asset: str, extra: dict[str, Any]) -> bool:
+        """Emit one event for an asset; False when Airflow does not know the asset, so that nobody waits for it."""
+        found = [a for a in self._get("/assets", name_pattern=asset, limit=100)["assets"] if a["name"] == asset]
+        if not found:
+            return False
+        body = {"asset_id": found[0]["id"], "extra": extra}
+        self._checked(self._client.post("/api/v2/assets/events", json=body))
+        return True
+
+    def run(self, dag_id: str, dag_run_id: str) -> DagRun:
+        """A run as it is now."""
+        return _run(self._get(f"/dags/{dag_id}/dagRuns/{dag_run_id}"))
+
+    def runs(self, dag_id: str, partition: str | None = None) -> list[DagRun]:
+        """The newest hundred runs of a DAG (of one partition, if given), newest first."""
+        query = {"limit": 100, "order_by": "-id"} | ({"partition_key_pattern": partition} if partition else {})
+        found = [_run(run) for run in self._get(f"/dags/{dag_id}/dagRuns", **query)["dag_runs"]]
+        return [run for run in found if partition is None or run.partition == partition]
 
     def running_tasks(self, run: DagRun) -> list[str]:
         """The tasks of a run that are at work now."""
@@ -111,6 +149,11 @@ class AirflowApi:
             )
         content: dict[str, Any] = answer.json()
         return content
+
+
+def _range(dag_id: str, first: datetime, last: datetime, reprocess: str) -> dict[str, Any]:
+    bounds = {"from_date": f"{first:%Y-%m-%dT%H:%M:%S}Z", "to_date": f"{last:%Y-%m-%dT%H:%M:%S}Z"}
+    return {"dag_id": dag_id, **bounds, "reprocess_behavior": reprocess}
 
 
 def _run(found: dict[str, Any]) -> DagRun:

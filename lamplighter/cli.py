@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from jobs.faults import listen_for_faults
-from lamplighter import cli_answers, cli_jobs, cli_look, cli_registry, cli_stack
+from lamplighter import cli_answers, cli_backfill, cli_jobs, cli_look, cli_registry, cli_stack
 from lamplighter.console import set_up_logging
 from lamplighter.parent import die_with_parent
 
@@ -20,6 +20,7 @@ cli_jobs.register(app)
 cli_registry.register(app)
 cli_look.register(app)
 cli_answers.register(app)
+cli_backfill.register(app)
 
 
 def main() -> None:

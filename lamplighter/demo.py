@@ -121,7 +121,8 @@ def _carry_out(api: AirflowApi, step: Step, say: Callable[[str], None]) -> str:
     if not missing:
         return "done before: nothing was changed"
     if len(step.partitions) > 1:
-        api.backfill(step.dag_id, step.partitions[0], step.partitions[-1], max_active_runs=3)
+        first, last = (datetime.fromisoformat(key) for key in (step.partitions[0], step.partitions[-1]))
+        api.backfill(step.dag_id, first, last, max_active_runs=3)
     else:
         api.trigger(step.dag_id, missing[0])
     _wait(api, step, set(missing), say)

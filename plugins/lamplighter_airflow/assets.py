@@ -22,6 +22,8 @@ def predictions(model: str) -> Asset:
 class EmittingJobOperator(JobOperator):
     """A `JobOperator` that emits an event for an asset when, and only when, its job changed something.
 
+    A run whose parameter `assets` is `never` emits none: it is part of a backfill that emits one event at its end.
+
     The outlet is an alias, because Airflow would emit for a plain outlet after every success.
     """
 
@@ -34,6 +36,6 @@ class EmittingJobOperator(JobOperator):
         """See `JobOperator.report`."""
         content = result.get("result") or {}
         changed = content.get("outcome") in {"promoted", "rolled_back"} or content.get("unchanged") is False
-        if changed:
+        if changed and context["params"].get("assets") != "never":
             extra = {"partition": result.get("partition"), "message": result["message"]}
             context["outlet_events"][self.alias].add(self.asset, extra=extra)

@@ -11,13 +11,16 @@ from airflow.sdk.exceptions import AirflowFailException
 from jobs.errors import InvalidSpec
 from jobs.partition import EXAMPLE, Every
 from jobs.settings import Settings
-from jobs.spec import ModelSpec, Schedule
+from jobs.spec import ModelSpec
 from jobs.spec_file import load_spec, model_names
+from jobs.spec_schedule import Schedule
 from lamplighter_airflow.approval import APPROVER
 from lamplighter_airflow.assets import EmittingJobOperator, champion, predictions
+from lamplighter_airflow.deadline import deadline
 from lamplighter_airflow.operator import JobOperator
 from lamplighter_airflow.partitions import pattern, timetable
 from lamplighter_airflow.promote_dags import approve_task
+from lamplighter_airflow.readiness import about_late, wait_for_partition
 from model_registry.requests import Approval
 from model_registry.store import Stage
 
@@ -27,7 +30,7 @@ SCORE_DOC = """\
 Scores one partition and publishes it in one commit: **plan** (which version, which rows) → **input gate** (is the
 batch fit to be scored?) → **score** → **output gate** (does everything add up?) → **publish**.
 
-* *Nightly*: {schedule}.
+* *Nightly*: {schedule}. {late}
 * *By hand*: press Trigger, fill in `partition`. A partition that is published from the same input by the same version
   is left as it is.
 * *Backfill*: press Trigger, choose Backfill and a range of dates. Each partition is scored by the version that was in
@@ -70,10 +73,18 @@ def score_dag(spec: ModelSpec) -> DAG:
             title="Engine",
             description="What does the work; auto decides by the number of rows.",
         ),
+        "assets": Param(
+            "each",
+            type="string",
+            enum=["each", "never"],
+            title="Downstream",
+            description="each: DAGs that wait for these predictions are told. never: they are not.",
+        ),
     }
     with _dag("score", spec, spec.schedules.score, SCORE_DOC, params, max_active_runs=4) as dag:
         publish = EmittingJobOperator(task_id="publish", job="publish", model=spec.model, asset=predictions(spec.model))
         chain(
+            *wait_for_partition(spec),
             _job(spec, "plan", "--version", "{{ params.model }}"),
             _job(spec, "input-gate"),
             _job(spec, "score", "--engine", "{{ params.engine }}"),
@@ -126,7 +137,7 @@ def _dag(
 ) -> DAG:
     when = "none"
     if schedule:
-        when = f"`{schedule.cron}` {spec.source.timezone}, the {spec.source.every} that {schedule.partition}"
+        when = f"`{schedule.cron}` {spec.source.timezone}, each {spec.source.every} that {schedule.partition} by then"
     end = spec.schedules.end
     return DAG(
         dag_id=f"{kind}_{spec.model}",
@@ -138,7 +149,8 @@ def _dag(
         max_active_runs=max_active_runs,
         tags=["lamplighter", kind, *spec.tags],
         params=params,
-        doc_md=doc.format(**{**vars(spec), "schedule": when, "to": spec.promotion.to.value}),
+        doc_md=doc.format(**{**vars(spec), "schedule": when, "to": spec.promotion.to.value, "late": about_late(spec)}),
+        deadline=deadline(spec) if kind == "score" else None,
         default_args={"owner": spec.owner, "retries": spec.retries.attempts, "retry_delay": spec.retries.delay},
     )
 

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import CronPartitionTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
-from jobs.partition import KEY_FORMAT, Every
-from jobs.spec import ModelSpec, Schedule
+from jobs.partition import Every
+from jobs.schedule import PartitionSchedule
+from jobs.spec import ModelSpec
+from jobs.spec_schedule import Schedule
+from lamplighter_airflow.timetable import PartitionTimetable
 
 
 def timetable(spec: ModelSpec, schedule: Schedule | None) -> Any:
     """The timetable of a schedule, so that schedule, UI and backfill speak the same keys; None without a schedule."""
-    if schedule is None:
-        return None
-    return CronPartitionTimetable(
-        schedule.cron,
-        timezone=spec.source.timezone,
-        run_offset=0 if schedule.partition == "begins" else -1,
-        key_format=KEY_FORMAT[spec.source.every],
-    )
+    return PartitionTimetable(PartitionSchedule.of(spec, schedule)) if schedule is not None else None
 
 
 def partition_of_run(key: str | None, param: str | None) -> str:

@@ -1,0 +1,49 @@
+"""Whether a partition may be read, or is still on its way. Looks at names and times of files only, never into them."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jobs.partition import Partition
+    from jobs.settings import Settings
+    from jobs.spec import ModelSpec
+    from jobs.spec_schedule import Ready
+
+
+def partition_folder(data: Path, path: str, column: str, partition: Partition) -> Path:
+    """The folder of a partition; `path` is taken as is when it is absolute."""
+    return data / path / f"{column}={partition.key}"
+
+
+def parquet_paths(folder: Path) -> list[Path]:
+    """The Parquet files of a partition's folder, in the order of their names; hidden ones are not counted."""
+    return sorted(p for p in folder.glob("*.parquet") if not p.name.startswith((".", "_")))
+
+
+def waiting_for(folder: Path, ready: Ready, now: float | None = None) -> str | None:
+    """What a partition's folder still lacks before it may be read, as the end of a sentence; None when it may be.
+
+    `now` is the clock in seconds since 1970, the machine's own unless given.
+    """
+    if not parquet_paths(folder):
+        return f"it has no files: expected Parquet files in {folder.name}"
+    if ready.marker is not None and not (folder / ready.marker).is_file():
+        return f"its marker {ready.marker} is not there"
+    if ready.quiet is not None:
+        newest = max(p.stat().st_mtime for p in (folder, *folder.iterdir()))
+        quiet = timedelta(seconds=(time.time() if now is None else now) - newest)
+        if quiet < ready.quiet:
+            since = max(0, int(quiet.total_seconds()))
+            return f"it changed {since} s ago, and must be quiet for {int(ready.quiet.total_seconds())} s"
+    return None
+
+
+def source_waiting_for(settings: Settings, spec: ModelSpec, partition: Partition) -> str | None:
+    """The same for a partition of a model's source."""
+    source = spec.source
+    return waiting_for(partition_folder(settings.data, source.path, source.column, partition), source.ready)

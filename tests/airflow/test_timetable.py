@@ -1,0 +1,135 @@
+"""Schedules over a year with both clock changes: no gap, no overlap, no partition twice, whatever cron and zone."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pendulum
+import pytest
+from airflow.exceptions import InvalidPartitionKeyError
+from airflow.timetables.base import DagRunInfo, TimeRestriction
+
+from jobs.partition import Calendar, Every
+from jobs.schedule import PartitionSchedule
+from lamplighter_airflow.timetable import PartitionTimetable
+
+ZONES = ["UTC", "America/New_York", "Australia/Lord_Howe"]
+CRONS = [
+    "0 0 * * *",
+    "30 2 * * *",
+    "0 * * * *",
+    "*/15 1-3 * * *",
+    "15 6 * * 1",
+    "0 3 1 * *",
+    "45 23 * * 1-5",
+    "0 4,16 * * *",
+]
+START, END = pendulum.datetime(2026, 1, 1), pendulum.datetime(2026, 12, 31)
+
+
+def made(cron: str, zone: str, every: Every, *, ended: bool) -> PartitionTimetable:
+    return PartitionTimetable(PartitionSchedule(cron, Calendar(every, zone), ended))
+
+
+def scheduled(timetable: PartitionTimetable, earliest: datetime, latest: datetime) -> list[DagRunInfo]:
+    """What the scheduler would run, one run after the other."""
+    restriction = TimeRestriction(earliest, latest, catchup=True)
+    found: list[DagRunInfo] = []
+    while True:
+        last = found[-1] if found else None
+        info = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction)
+        if info is None:
+            return found
+        found.append(info)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("cron", CRONS)
+@pytest.mark.parametrize(("every", "ended"), [(Every.day, False), (Every.day, True), (Every.hour, True)])
+def test_a_year_has_no_gap_no_overlap_and_no_partition_twice(cron: str, zone: str, ended: bool, every: Every) -> None:
+    timetable = made(cron, zone, every, ended=ended)
+    runs = scheduled(timetable, START, END)
+    partitions = [timetable.schedule.calendar.parse(str(run.partition_key)) for run in runs]
+    assert all(a.end == b.start for a, b in pairwise(partitions))
+    assert len({p.key for p in partitions}) == len(partitions)
+    assert partitions[0].key.startswith("2026-01-01")
+    assert partitions[-1].key.startswith("2026-12-31")
+    hours = (partitions[-1].end - partitions[0].start) / timedelta(hours=1)
+    assert hours == 365 * 24
+    assert all(a.run_after <= b.run_after for a, b in pairwise(runs))
+    anchors = [p.end if ended else p.start for p in partitions]
+    assert all(run.run_after >= anchor for run, anchor in zip(runs, anchors, strict=True))
+    assert [run.partition_date for run in runs] == [p.start for p in partitions]
+    if every is Every.day:
+        backfilled = list(timetable.iter_partition_dagrun_infos(earliest=START, latest=END))
+        assert [r.partition_key for r in backfilled] == [r.partition_key for r in runs]
+        assert [r.partition_date for r in backfilled] == [r.partition_date for r in runs]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("cron", CRONS)
+def test_a_partition_is_run_at_the_first_tick_after_it_has_ended(cron: str, zone: str) -> None:
+    from croniter import croniter
+
+    timetable = made(cron, zone, Every.day, ended=True)
+    for run in scheduled(timetable, START, END)[::7]:
+        local = pendulum.instance(run.run_after).in_timezone(zone)
+        end = timetable.schedule.calendar.parse(str(run.partition_key)).end
+        assert croniter.match(cron, local.naive()) or local.naive().hour == 3  # 02:30 does not exist in spring
+        naive = pendulum.instance(end).in_timezone(zone).naive()
+        between = croniter(cron, naive - timedelta(seconds=1)).get_next(datetime)
+        assert between.replace(tzinfo=None) <= local.naive()
+
+
+def test_a_backfill_by_hours_over_the_clock_changes_has_the_hours_that_there_are() -> None:
+    timetable = made("0 * * * *", "America/New_York", Every.hour, ended=False)
+
+    def keys(day: int, month: int) -> list[str]:
+        first = datetime(2026, month, day, 0, tzinfo=UTC)
+        found = timetable.iter_partition_dagrun_infos(earliest=first, latest=first + timedelta(hours=4))
+        return [str(info.partition_key)[-2:] for info in found]
+
+    assert keys(8, 3) == ["00", "01", "03", "04"]
+    assert keys(1, 11) == ["00", "01", "02", "03", "04"]
+
+
+def test_after_a_backfill_the_schedule_goes_on_behind_it_and_repeats_nothing() -> None:
+    timetable = made("0 0 * * *", "UTC", Every.day, ended=True)
+    (last,) = timetable.iter_partition_dagrun_infos(
+        earliest=datetime(2026, 5, 5, tzinfo=UTC), latest=datetime(2026, 5, 5, tzinfo=UTC)
+    )
+    following = timetable.next_dagrun_info_v2(
+        last_dagrun_info=last, restriction=TimeRestriction(START, None, catchup=True)
+    )
+    assert following is not None
+    assert following.partition_key == "2026-05-06"
+    assert following.run_after == pendulum.datetime(2026, 5, 7)
+
+
+def test_without_catch_up_all_partitions_of_the_newest_tick_are_run_and_no_older_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lamplighter_airflow.timetable.utcnow", lambda: pendulum.datetime(2026, 3, 11, 9))
+    timetable = made("0 6 * * 1", "UTC", Every.day, ended=True)  # Mondays; 2026-03-09 is one
+    restriction = TimeRestriction(START, None, catchup=False)
+    found: list[DagRunInfo] = []
+    while not found or found[-1].run_after < pendulum.datetime(2026, 3, 16, 6):
+        last = found[-1] if found else None
+        info = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction)
+        assert info is not None
+        found.append(info)
+    assert [str(i.partition_key) for i in found] == [f"2026-03-0{d}" for d in range(2, 9)] + ["2026-03-09"]
+    assert {i.run_after for i in found[:7]} == {pendulum.datetime(2026, 3, 9, 6)}
+
+
+def test_a_timetable_is_read_back_as_it_was_written() -> None:
+    timetable = made("30 2 * * *", "Asia/Kathmandu", Every.hour, ended=True)
+    again = PartitionTimetable.deserialize(timetable.serialize())
+    assert again.schedule == timetable.schedule
+    assert again.summary == "30 2 * * *"
+
+
+def test_a_key_gives_the_instant_at_which_its_partition_begins() -> None:
+    timetable = made("30 2 * * *", "Asia/Kathmandu", Every.day, ended=True)
+    assert timetable.resolve_partition_date("2026-03-01") == datetime(2026, 2, 28, 18, 15, tzinfo=UTC)
+    with pytest.raises(InvalidPartitionKeyError, match="no partition key"):
+        timetable.resolve_partition_date("1 March")
