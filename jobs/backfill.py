@@ -34,15 +34,20 @@ class State(StrEnum):
 
     missing = "missing"
     failed = "failed"
-    stale_model = "stale model"
-    stale_input = "stale input"
-    stale_code = "stale code"
+    stale_model = "stale-model"
+    stale_input = "stale-input"
+    stale_code = "stale-code"
     current = "current"
-    no_input = "no input yet"
+    no_input = "no-input"
     refused = "refused"
 
+    @property
+    def words(self) -> str:
+        """The state for a person."""
+        return "no input yet" if self is State.no_input else self.value.replace("-", " ")
 
-TO_DO = (State.missing, State.failed, State.stale_model, State.stale_input, State.stale_code)
+
+TO_DO = (State.missing, State.failed, State.stale_model, State.stale_input)  # other code alone restates on request only
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class BackfillPlan:
     def sentence(self) -> str:
         """The plan for a person."""
         counts = {state: sum(p.state is state for p in self.partitions) for state in State}
-        found = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        found = ", ".join(f"{count} {state.words}" for state, count in counts.items() if count)
         said = f"{self.model}: of {len(self.partitions)} partitions {found}."
         if not self.chosen:
             return f"{said} Nothing is to be scored."

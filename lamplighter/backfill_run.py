@@ -91,7 +91,7 @@ def run_in_airflow(
         outcomes += _wait(api, dag_id, runs, say)
     done = [outcome.partition for outcome in outcomes if outcome.done]
     if assets is Assets.once and done:
-        extra = {"partitions": done, "message": f"{len(done)} partitions were published by a backfill."}
+        extra = {"partitions": done, "message": f"A backfill published {len(done)} of {len(plan.chosen)} partitions."}
         if not api.emit(f"predictions({plan.model})", extra):
             say(f"Airflow does not know the asset predictions({plan.model}) yet: no event was emitted.")
     return outcomes

@@ -1,4 +1,4 @@
-"""Commands that answer the auditor: does a version come out the same again, and what does a score rest on."""
+"""Commands that answer: does a version come out again, what does a score rest on, what did a restatement change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.errors import LamplighterError
+from jobs.errors import LamplighterError, Misconfigured
 from jobs.settings import Settings
 from lamplighter.console import fail, run_and_exit
 from model_registry.codec import to_plain
@@ -18,7 +18,7 @@ Model = Annotated[str, typer.Argument(help="Name of a folder under models/.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (reproduce, lineage):
+    for command in (reproduce, lineage, diff):
         app.command(rich_help_panel="Answer")(command)
 
 
@@ -72,3 +72,40 @@ def lineage(
         print_lineage(found)
     else:
         print_leaning(model, str(trained_on), leaning)
+
+
+def diff(
+    model: Model,
+    partition: Annotated[str, typer.Option(help="The published partition, like 2013-03-01.")],
+    before: Annotated[
+        int | None, typer.Option(help="Table version that readers saw before; the publication before `--after`.", min=0)
+    ] = None,
+    after: Annotated[int | None, typer.Option(help="Table version that readers saw after; the newest.", min=0)] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw it, as a PNG in this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for machines.")] = False,
+) -> None:
+    """Show what a restatement changed: rows, distribution of the scores, largest movers."""
+    from jobs.context import JobContext
+    from jobs.diff import diff as job
+    from jobs.diff_picture import picture as drawn
+    from lamplighter.tables_diff import print_diff
+
+    try:
+        found = job(JobContext.create(Settings.from_environment(), model, partition), before, after)
+        if picture is not None:
+            _leave(picture, drawn(found))
+    except LamplighterError as error:
+        fail(error)
+    if as_json:
+        content = to_plain(found) | {"sentence": found.sentence()}
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        print_diff(found)
+
+
+def _leave(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise Misconfigured(f"The picture cannot be written to {path}: {error.strerror}.") from error

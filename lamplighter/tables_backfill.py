@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jobs.backfill import BackfillPlan
     from lamplighter.backfill_run import Outcome
 
+STALE = {*TO_DO, State.stale_code}
 COLOURS = {State.current: "green", State.no_input: "yellow", State.refused: "red", State.failed: "red"}
 
 
@@ -29,7 +30,7 @@ def print_plan(plan: BackfillPlan) -> None:
     table.add_column("What would change, or why not", overflow="fold")
     for p in plan.partitions:
         colour = COLOURS.get(p.state, "cyan")
-        state = f"[{colour}]{p.state}[/{colour}]" + ("" if p.chosen or p.state not in TO_DO else " (left out)")
+        state = f"[{colour}]{p.state.words}[/{colour}]" + (" (left out)" if p.state in STALE and not p.chosen else "")
         takes = in_time(p.seconds) if p.seconds is not None and p.chosen else "-"
         version = str(p.version) if p.version is not None else "-"
         table.add_row(p.partition, state, f"{p.rows:,}", version, takes, escape(p.why))

@@ -1,0 +1,240 @@
+"""What a restatement changed: two publications of one partition, row by row.
+
+Both sides are read in batches and put by the hash of their keys into buckets on disk; then bucket after bucket is
+joined (a Grace hash join: Kitsuregawa, Tanaka, Moto-Oka 1983). In memory are one bucket of each side, eight bytes for
+each changed row, and the keys of the rejected rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jobs.diff_buckets import Bucketed, buckets_for, spread
+from jobs.errors import Misconfigured
+from jobs.settings import make_folder
+from jobs.table import (
+    PARTITION,
+    Publication,
+    open_table,
+    predictions_path,
+    publications,
+    rejected_path,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+
+    from jobs.context import JobContext
+
+BINS = 20
+MOVERS = 10
+QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of values between neighbouring `edges` (one more than counts)."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Mover:
+    """A row and its scores on both sides. `key` holds the values of the key's columns, in their order."""
+
+    key: tuple[str, ...]
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float:
+        """By how much the score moved."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What changed from one publication of a partition to another.
+
+    Rows are matched by their key; `rows_changed` counts those whose score is another number, to the last bit. The
+    changes (after minus before) are of these rows; `quantiles` holds them by their share.
+    """
+
+    before: Publication
+    after: Publication
+    rows_before: int
+    rows_after: int
+    rows_added: int
+    rows_removed: int
+    rows_changed: int
+    rows_same: int
+    scores_before: Histogram
+    scores_after: Histogram
+    changes: Histogram | None
+    quantiles: dict[str, float]
+    movers: tuple[Mover, ...]
+    newly_rejected: dict[str, int]
+    no_longer_rejected: dict[str, int]
+
+    def sentence(self) -> str:
+        """The difference for a person."""
+        b, a = self.before, self.after
+        what = f"{a.model} {a.partition}, table version {b.table_version} to {a.table_version}"
+        if not (self.rows_added or self.rows_removed or self.rows_changed):
+            return f"{what}: no row was added, removed or changed."
+        why = [f"version {b.version} to {a.version}"] if (b.version, b.digest) != (a.version, a.digest) else []
+        why += ["other input"] if b.input_digest != a.input_digest else []
+        why += ["other code"] if b.code != a.code else []
+        return (
+            f"{what} ({', '.join(why) or 'same version, input and code'}): {self.rows_added:,} rows added, "
+            f"{self.rows_removed:,} removed, {self.rows_changed:,} changed, {self.rows_same:,} the same."
+        )
+
+
+def diff(job: JobContext, before: int | None = None, after: int | None = None) -> Diff:
+    """Compare what readers saw of a partition at two versions of the table; the last two publications unless given.
+
+    Raises Misconfigured when the partition was not published by then, or only once.
+    """
+    old, new = _sides(job, before, after)
+    path = predictions_path(job.settings, job.spec)
+    make_folder(job.settings.cache, "LAMPLIGHTER_CACHE")
+    with TemporaryDirectory(prefix="diff-", dir=job.settings.cache) as scratch:
+        buckets = buckets_for(max(old.rows_scored, new.rows_scored))
+        sides = [
+            spread(_files(path, side), job.spec.key, buckets, Path(scratch) / name)
+            for name, side in (("before", old), ("after", new))
+        ]
+        found = _compare(sides[0], sides[1], job.spec.key)
+        low, high = min(s.low for s in sides), max(s.high for s in sides)
+        scores = [_histogram(side.scores(), low, high) for side in sides]
+    newly, no_longer = _rejected(job, old, new)
+    changes = np.concatenate(found.changes) if found.changes else np.empty(0)
+    return Diff(
+        before=old,
+        after=new,
+        rows_before=sides[0].rows,
+        rows_after=sides[1].rows,
+        rows_added=found.added,
+        rows_removed=found.removed,
+        rows_changed=len(changes),
+        rows_same=found.same,
+        scores_before=scores[0],
+        scores_after=scores[1],
+        changes=_histogram([changes], float(changes.min()), float(changes.max())) if len(changes) else None,
+        quantiles={f"{q:g}": float(np.quantile(changes, q)) for q in QUANTILES} if len(changes) else {},
+        movers=tuple(found.movers),
+        newly_rejected=newly,
+        no_longer_rejected=no_longer,
+    )
+
+
+def _sides(job: JobContext, before: int | None, after: int | None) -> tuple[Publication, Publication]:
+    """The publications that readers saw at two versions of the table."""
+    model, partition = job.spec.model, job.partition.key
+    found = [p for p in publications(predictions_path(job.settings, job.spec)) if p.partition == partition]
+    if not found:
+        raise Misconfigured(f"{model} {partition} was never published: there is nothing to compare.")
+    new = _seen(found, after, f"{model} {partition}")
+    old = _seen(
+        found, new.table_version - 1 if before is None and new.table_version else before, f"{model} {partition}"
+    )
+    return old, new
+
+
+def _seen(found: Sequence[Publication], at: int | None, what: str) -> Publication:
+    seen = [p for p in found if at is None or (p.table_version or 0) <= at]
+    if not seen:
+        versions = ", ".join(str(p.table_version) for p in found)
+        raise Misconfigured(f"{what} was not published before table version {versions}: there is nothing to compare.")
+    return seen[-1]
+
+
+def _files(path: Path, side: Publication) -> list[Path]:
+    table = open_table(path, side.table_version)
+    names = table.file_uris(partition_filters=[(PARTITION, "=", side.partition)]) if table is not None else []
+    return [Path(name.removeprefix("file://")) for name in sorted(names)]
+
+
+@dataclass
+class _Found:
+    """What the join of all buckets came to."""
+
+    added: int
+    removed: int
+    same: int
+    changes: list[np.ndarray[Any, np.dtype[np.float64]]]
+    movers: list[Mover]
+
+
+def _compare(before: Bucketed, after: Bucketed, key: Sequence[str]) -> _Found:
+    found = _Found(0, 0, 0, [], [])
+    for bucket in range(before.buckets):
+        old = before.frame(bucket).rename(columns={"score": "_before"})
+        new = after.frame(bucket).rename(columns={"score": "_after"})
+        _join(old, new, list(key), found)
+    return found
+
+
+def _join(old: pd.DataFrame, new: pd.DataFrame, key: list[str], found: _Found) -> None:
+    if old.empty or new.empty:
+        found.added, found.removed = found.added + len(new), found.removed + len(old)
+        return
+    both = old.merge(new, on=key, how="inner", validate="one_to_one")
+    found.added, found.removed = found.added + len(new) - len(both), found.removed + len(old) - len(both)
+    was, now = (both[name].to_numpy(dtype=np.float64) for name in ("_before", "_after"))
+    moved = was.view(np.int64) != now.view(np.int64)
+    found.same += int((~moved).sum())
+    found.changes.append((now - was)[moved])
+    largest = np.argsort(-np.abs(now - was), kind="stable")[:MOVERS]
+    rows = [
+        Mover(tuple(str(both[name].iloc[n]) for name in key), float(was[n]), float(now[n])) for n in largest if moved[n]
+    ]
+    found.movers = sorted(found.movers + rows, key=lambda mover: (-abs(mover.change), mover.key))[:MOVERS]
+
+
+def _histogram(parts: Iterable[np.ndarray[Any, np.dtype[np.float64]]], low: float, high: float) -> Histogram:
+    if not low <= high:  # no row on either side
+        return Histogram((0.0, 1.0), (0,))
+    edges = np.linspace(low, high if high > low else low + 1e-9, BINS + 1)
+    counts = np.zeros(BINS, dtype=np.int64)
+    for part in parts:
+        counts += np.histogram(part, edges)[0]
+    return Histogram(tuple(edges.tolist()), tuple(counts.tolist()))
+
+
+def _rejected(job: JobContext, old: Publication, new: Publication) -> tuple[dict[str, int], dict[str, int]]:
+    """By reason: rows that are rejected after and were not before, and the other way round."""
+    was, now = (_rejected_rows(job, side) for side in (old, new))
+    return _by_reason(now - was), _by_reason(was - now)
+
+
+def _rejected_rows(job: JobContext, side: Publication) -> Counter[tuple[Any, ...]]:
+    import pyarrow.parquet as pq
+
+    path = rejected_path(job.settings, job.spec)
+    table = open_table(path, side.rejected_table_version)
+    if table is None:
+        return Counter()
+    names = [*job.spec.key, "reason"]
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for name in table.file_uris(partition_filters=[(PARTITION, "=", side.partition)]):
+        columns = pq.ParquetFile(name.removeprefix("file://")).read(columns=names).select(names)
+        rows.update(zip(*(columns[column].to_pylist() for column in names), strict=True))
+    return rows
+
+
+def _by_reason(rows: Counter[tuple[Any, ...]]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for row, count in rows.items():
+        counts[str(row[-1])] += count
+    return dict(counts.most_common())

@@ -1,0 +1,87 @@
+"""Rows of a publication, put into buckets on disk by the hash of their keys: equal keys are in equal buckets."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+ROWS_PER_BUCKET = 250_000
+MOST_BUCKETS = 256
+BATCH = 65_536
+
+
+@dataclass(frozen=True)
+class Bucketed:
+    """The buckets of one side, with the number of rows and the bounds of their scores."""
+
+    folder: Path
+    buckets: int
+    rows: int
+    low: float
+    high: float
+
+    def frame(self, bucket: int) -> pd.DataFrame:
+        """One bucket: the key's columns and `score`."""
+        with pa.OSFile(str(_file(self.folder, bucket))) as file:
+            frame: pd.DataFrame = pa.ipc.open_stream(file).read_all().to_pandas()
+        return frame
+
+    def scores(self) -> Iterator[np.ndarray[Any, np.dtype[np.float64]]]:
+        """The scores, bucket by bucket."""
+        for bucket in range(self.buckets):
+            yield self.frame(bucket)["score"].to_numpy(dtype=np.float64)
+
+
+def buckets_for(rows: int) -> int:
+    """How many buckets hold that many rows."""
+    return max(1, min(MOST_BUCKETS, -(-rows // ROWS_PER_BUCKET)))
+
+
+def spread(files: Sequence[Path], key: Sequence[str], buckets: int, folder: Path) -> Bucketed:
+    """Read files of predictions batch by batch, and append each row to its bucket's file in `folder`."""
+    folder.mkdir(parents=True)
+    schema = pa.schema([pq.read_schema(files[0]).field(name) for name in (*key, "score")]) if files else None
+    rows, low, high = 0, np.inf, -np.inf
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(pa.ipc.new_stream(str(_file(folder, number)), schema or _nothing(key)))
+            for number in range(buckets)
+        ]
+        for file in files:
+            for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches(
+                BATCH, columns=[*key, "score"]
+            ):
+                table = pa.Table.from_batches([batch]).select([*key, "score"]).cast(schema)
+                bucket = _bucket(table, key, buckets)
+                for number in np.unique(bucket):
+                    writers[number].write_table(table.filter(pa.array(bucket == number)))
+                score = table["score"].to_numpy()
+                rows, low, high = rows + len(score), min(low, score.min()), max(high, score.max())
+    return Bucketed(folder, buckets, rows, float(low), float(high))
+
+
+def _bucket(table: pa.Table, key: Sequence[str], buckets: int) -> np.ndarray[Any, Any]:
+    import pandas as pd
+
+    hashed = pd.util.hash_pandas_object(table.select(list(key)).to_pandas(), index=False)
+    found: np.ndarray[Any, Any] = hashed.to_numpy() % np.uint64(buckets)
+    return found
+
+
+def _nothing(key: Sequence[str]) -> pa.Schema:
+    return pa.schema([*(pa.field(name, pa.null()) for name in key), pa.field("score", pa.float64())])
+
+
+def _file(folder: Path, bucket: int) -> Path:
+    return folder / f"{bucket:03d}.arrow"
