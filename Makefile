@@ -22,7 +22,7 @@ test: .venv/ready-to-test ## Set everything up and run the whole test suite.
 	@.venv/bin/python -m pytest
 
 SEED ?= $(shell date +%s)
-chaos: .venv/ready-to-test ## Kill and race promotions for a quarter of an hour, from a seed that is told when one fails.
+chaos: .venv/ready-to-test ## Kill and race promotions for half an hour, by a seed that is told when one fails.
 	@CHAOS_SEED=$(SEED) .venv/bin/python -m pytest -m chaos || { echo "Repeat it with: make chaos SEED=$(SEED)"; exit 1; }
 
 check: .venv/ready-to-test ## Format, lint, types, import contracts: what the hook and CI run too.

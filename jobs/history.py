@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jobs.errors import Misconfigured
 from jobs.spec_file import load_spec
 from model_registry.store import Stage
-from model_registry.timeline import Promotion, effective
+from model_registry.timeline import Promotion, in_force
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
@@ -34,8 +34,8 @@ def moves(
         rows = session.history(model)
     if at is None:
         return [row for row in rows if known_at is None or row.recorded_at <= known_at]
-    in_force = (effective([row for row in rows if row.stage is stage], at, known_at) for stage in Stage)
-    return [row for row in in_force if row is not None]
+    found = (in_force(rows, stage, at, known_at) for stage in Stage)
+    return [row for row in found if row is not None]
 
 
 def parse_instant(text: str) -> datetime:

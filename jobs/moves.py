@@ -125,8 +125,8 @@ def promote_version(wish: Wish, stage: Stage = Stage.production) -> PromotionRes
     decision = registry.store.evidence(candidate)
     if decision is None:
         raise Rejected(
-            f"{candidate} has no report of a metric gate: run `lamplighter evaluate` and `lamplighter judge` with "
-            f"--version {candidate.number} first."
+            f"{candidate} has no report of a metric gate: run `lamplighter evaluate --model {wish.model} --partition "
+            f"{candidate.partition} --version {candidate.number}` and `lamplighter judge` for that partition first."
         )
     result = _carry_out(registry, decision, wish.request(stage, _approval(spec)))
     if result.outcome is Outcome.kept:

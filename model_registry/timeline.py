@@ -96,8 +96,24 @@ def standing(history: Sequence[Promotion], stage: Stage, now: datetime) -> int |
     if stage is Stage.production:
         row = current([p for p in history if p.stage is stage], now)
         return row.version if row else None
-    place = {p.version: p.stage for p in history}  # the last move of each version
-    rows = [p.version for p in history if p.stage is stage and place[p.version] is stage]
+    row = _waiting(history, stage)
+    return row.version if row else None
+
+
+def in_force(
+    history: Sequence[Promotion], stage: Stage, at: datetime, known_at: datetime | None = None
+) -> Promotion | None:
+    """The row that says what was in a stage at business time `at`, as was known at clock time `known_at`."""
+    if stage is Stage.production:
+        return effective([p for p in history if p.stage is stage], at, known_at)
+    known = [p for p in history if p.effective_from <= at and (known_at is None or p.recorded_at <= known_at)]
+    return _waiting(known, stage)
+
+
+def _waiting(history: Sequence[Promotion], stage: Stage) -> Promotion | None:
+    """The newest row of the stage whose version was not moved to another stage since."""
+    place = {p.version: p.stage for p in history}
+    rows = [p for p in history if p.stage is stage and place[p.version] is stage]
     return rows[-1] if rows else None
 
 

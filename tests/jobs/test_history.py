@@ -7,7 +7,10 @@ import pytest
 
 from jobs.errors import Misconfigured
 from jobs.history import moves, parse_instant
+from jobs.moves import Wish, archive, challenge
 from jobs.registry import open_registry
+from jobs.train import train
+from model_registry.store import Stage
 from model_registry.timeline import Kind
 
 
@@ -54,3 +57,26 @@ def test_what_is_no_instant() -> None:
 def test_an_unknown_model_has_no_history(open_shop: Any) -> None:
     with pytest.raises(Misconfigured, match="There is no model 'nope'"):
         moves(open_shop.settings, open_registry(open_shop.settings), "nope")
+
+
+def test_the_stages_in_force_are_told_and_a_promoted_version_waits_no_more(open_shop: Any) -> None:
+    registry = open_registry(open_shop.settings)
+    open_shop.retrain("2026-01-19")
+
+    def told() -> dict[Stage, int]:
+        later = datetime.now(UTC) + timedelta(days=1)
+        return {row.stage: row.version for row in moves(open_shop.settings, registry, "toys", later)}
+
+    assert told() == {Stage.production: 2}
+    wish = Wish(open_shop.settings, "toys", "the tests", "1")
+    challenge(wish)
+    assert told() == {Stage.staging: 1, Stage.production: 2}
+    archive(wish)
+    assert told() == {Stage.archived: 1, Stage.production: 2}
+
+
+def test_an_alias_moved_by_hand_hides_nothing_of_what_was_recorded(open_shop: Any) -> None:
+    registry = open_registry(open_shop.settings)
+    train(open_shop.job("2026-01-19"))
+    registry.store._client.set_registered_model_alias("toys", "production", "2")  # type: ignore[attr-defined]
+    assert versions(open_shop) == [1]

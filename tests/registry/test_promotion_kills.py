@@ -119,10 +119,10 @@ def test_a_kill_at_a_step_leaves_both_old_or_both_new_after_the_next_command(sce
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_at_a_step_with_every_next_command(scene: Scene, step: str, seed: str) -> None:
+def test_a_kill_at_a_step_with_any_next_command(scene: Scene, step: str, seed: str) -> None:
     chance = random.Random(f"{seed} {step}")
     movers = MOVES if step != "promotion:checked" else ("promote", "challenge", "override")
-    for then in chance.sample(NEXT, len(NEXT)):
+    for then in chance.sample(NEXT, 3):
         _one_kill(scene, step, chance.choice(movers), then)
 
 

@@ -11,7 +11,18 @@ from registry.desk import FAR, day, move
 from registry.simple_model import simply_current, simply_effective, simply_withdrawn
 
 from model_registry.store import Stage
-from model_registry.timeline import Kind, Promotion, before, began, current, effective, ends, standing, withdrawn
+from model_registry.timeline import (
+    Kind,
+    Promotion,
+    before,
+    began,
+    current,
+    effective,
+    ends,
+    in_force,
+    standing,
+    withdrawn,
+)
 
 OVERRIDE, BACK = Kind.override, Kind.roll_back
 
@@ -199,6 +210,29 @@ def test_where_the_aliases_should_stand() -> None:
     history.append(move(2, 5))
     assert [standing(history, stage, FAR) for stage in Stage] == [None, 2, 1]
     assert [standing([], stage, FAR) for stage in Stage] == [None, None, None]
+
+
+def test_every_stage_as_it_was_and_as_was_known() -> None:
+    staging, archived = Stage.staging, Stage.archived
+    history = [
+        move(1, 0),
+        move(2, 10, Kind.challenge, stage=staging),
+        move(2, 12),
+        move(3, 14, OVERRIDE, until=day(16)),
+        move(1, 12, BACK, replaces=2, recorded_at=day(20)),
+        move(2, 21, Kind.archive, stage=archived),
+    ]
+
+    def told(stage: Stage, *days: int, known: int | None = None) -> list[int | None]:
+        known_at = None if known is None else day(known)
+        return [number(in_force(history, stage, day(n), known_at)) for n in days]
+
+    assert told(Stage.production, -1, 0, 12, 14, 16, known=19) == [None, 1, 2, 3, 2]
+    assert told(Stage.production, -1, 0, 12, 14, 16) == [None, 1, 1, 3, 1]
+    assert told(staging, 9, 10, 11, 12) == [None, 2, 2, None]
+    assert told(staging, 11, 12, known=11) == [2, 2]
+    assert told(archived, 20, 21) == [None, 2]
+    assert told(archived, 30, known=20) == [None]
 
 
 # Against a simple model
