@@ -63,20 +63,25 @@ def current(history: Sequence[Promotion], now: datetime) -> Promotion | None:
 def ends(history: Sequence[Promotion]) -> list[datetime | None]:
     """When each row ends: at its `until`, and before that when the next row of its version renews it.
 
-    A roll back ends all earlier rows of the version that it withdraws where it begins itself, and itself too when it
-    names that version: there was none to return to.
+    A roll back ends all earlier rows of the version that it withdraws where it begins itself, and all that begin after
+    that; and itself too when it names that version: there was none to return to.
     """
     found: list[datetime | None] = []
     gone: dict[int, datetime] = {}
     following: dict[int, datetime] = {}
+    back: datetime | None = None
     for row in reversed(history):
         if row.kind is Kind.roll_back and row.replaces is not None:
             gone[row.replaces] = min(row.effective_from, gone.get(row.replaces, row.effective_from))
         limits = [row.until, gone.get(row.version)]
+        if back is not None and row.effective_from >= back:
+            limits.append(back)
         if row.kind is Kind.override and following.get(row.version, row.effective_from) >= row.effective_from:
             limits.append(following.get(row.version))
         found.append(min((limit for limit in limits if limit is not None), default=None))
         following[row.version] = row.effective_from
+        if row.kind is Kind.roll_back:
+            back = min(row.effective_from, back or row.effective_from)
     return found[::-1]
 
 

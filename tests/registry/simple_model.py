@@ -15,6 +15,8 @@ def in_force(rows: list[Promotion], order: int, at: datetime) -> bool:
     backs = [p for p in rows[order:] if p.kind is Kind.roll_back and p.replaces == row.version]
     if any(at >= p.effective_from for p in backs):
         return False
+    if any(p.kind is Kind.roll_back and row.effective_from >= p.effective_from for p in later):
+        return False
     mine = [p for p in later if p.version == row.version]
     renewed = row.kind is Kind.override and bool(mine) and mine[0].effective_from >= row.effective_from
     return not (renewed and at >= mine[0].effective_from)

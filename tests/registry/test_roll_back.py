@@ -127,6 +127,13 @@ def test_a_deleted_target_is_passed_over(desk: Desk) -> None:
     assert desk.alias() == 1
 
 
+def test_a_deleted_target_is_passed_over_also_from_early_on(desk: Desk) -> None:
+    _, second, _ = desk.succession(3)
+    desk.store.delete(second)
+    assert desk.roll_back(since=day(5)).version is not None
+    assert (desk.production(), desk.alias(), desk.champion(day(12))) == (1, 1, 1)
+
+
 def test_a_replaced_target_is_passed_over(desk: Desk) -> None:
     first, second, _ = desk.succession(3)
     desk.store.replace_by(second, digest="f" * 64)

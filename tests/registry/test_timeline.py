@@ -132,6 +132,25 @@ def test_a_version_that_was_to_begin_tomorrow_can_be_taken_out_twice_over() -> N
     assert number(current(history, day(50))) == 1
 
 
+def test_a_roll_back_brings_back_no_override_that_was_replaced() -> None:
+    history = [move(1, 0), move(2, 10), move(3, 11, OVERRIDE, until=day(40)), move(2, 11)]
+    assert began(history, day(15)) == day(10)
+    after = [*history, move(1, 10, BACK, replaces=2)]
+    assert number(current(after, day(15))) == 1
+    assert number(effective(after, day(15))) == 1
+
+
+def test_a_roll_back_from_early_on_passes_over_what_it_does_not_return_to() -> None:
+    history = [move(1, 0), move(2, 10), move(3, 20), move(1, 5, BACK, replaces=3)]  # 2 was deleted
+    assert [number(effective(history, day(n))) for n in (4, 7, 12, 25)] == [1, 1, 1, 1]
+    assert number(current(history, FAR)) == 1
+
+
+def test_a_roll_back_leaves_what_began_before_it() -> None:
+    history = [move(1, 0), move(2, 10), move(3, 20), move(2, 20, BACK, replaces=3)]
+    assert ends(history) == [None, None, day(20), None]
+
+
 def test_a_withdrawn_version_that_is_promoted_anew_is_in_force_from_then_on() -> None:
     history = [move(1, 0), move(2, 10), move(1, 10, BACK, replaces=2), move(2, 30, OVERRIDE, until=day(40))]
     assert [number(effective(history, day(n))) for n in (15, 35, 45)] == [1, 2, 1]
@@ -156,6 +175,7 @@ def test_a_withdrawn_version_stays_withdrawn_whatever_else_moves() -> None:
 def test_a_roll_back_without_a_named_victim_withdraws_nobody() -> None:
     assert withdrawn([move(1, 0), move(1, 10, BACK)]) == {}
     assert ends([move(1, 0), move(1, 10, BACK)]) == [None, None]
+    assert ends([move(1, 20), move(1, 10, BACK)]) == [day(10), None]
 
 
 def test_before_lists_the_best_first() -> None:
@@ -228,7 +248,7 @@ def test_every_stage_as_it_was_and_as_was_known() -> None:
         return [number(in_force(history, stage, day(n), known_at)) for n in days]
 
     assert told(Stage.production, -1, 0, 12, 14, 16, known=19) == [None, 1, 2, 3, 2]
-    assert told(Stage.production, -1, 0, 12, 14, 16) == [None, 1, 1, 3, 1]
+    assert told(Stage.production, -1, 0, 12, 14, 16) == [None, 1, 1, 1, 1]
     assert told(staging, 9, 10, 11, 12) == [None, 2, 2, None]
     assert told(staging, 11, 12, known=11) == [2, 2]
     assert told(archived, 20, 21) == [None, 2]
