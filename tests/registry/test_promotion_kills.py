@@ -33,6 +33,7 @@ class Scene:
         with place.registry() as registry:
             self.first = self.fresh()
             carry_out(registry, place.model, "promote", self.first)
+            carry_out(registry, place.model, "promote", self.fresh(), self.first)  # so that there is a way back
 
     def fresh(self) -> int:
         """A version that passed its gate and was never moved."""
@@ -128,7 +129,7 @@ def test_a_kill_at_a_step_with_any_next_command(scene: Scene, step: str, seed: s
 
 def _random_kill(scene: Scene, sign: Any, seed: str) -> None:
     chance = random.Random(seed)
-    mover = start(scene.place, chance.random(), scene.first + 4, sign, target=keep_moving)
+    mover = start(scene.place, chance.random(), scene.first + 5, sign, target=keep_moving)
     began = time.monotonic()
     while not sign.exists():
         assert mover.is_alive(), f"the mover ended by itself with {mover.exitcode}"
