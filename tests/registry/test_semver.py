@@ -1,4 +1,4 @@
-"""Semantic versions: major for another interface, minor for a better model, patch for another window; each given once."""
+"""Semantic versions: major for another interface, minor for a better model, patch for the rest; each given once."""
 
 from __future__ import annotations
 
