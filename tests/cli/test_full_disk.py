@@ -10,6 +10,8 @@ import pytest
 import typer
 
 from jobs.errors import Unavailable
+from jobs.input_gate import input_gate
+from jobs.plan import plan
 from jobs.score import score
 from jobs.settings import Settings
 from lamplighter import stack
@@ -27,7 +29,9 @@ def test_a_demo_does_not_begin_on_a_disk_that_is_too_small(tmp_path: Path) -> No
 def test_a_disk_that_fills_up_while_scoring_is_unavailable_and_leaves_no_half_file(
     open_shop: Any, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    job = open_shop.prepare("2026-01-16")
+    job = open_shop.job("2026-01-16")
+    plan(job)
+    input_gate(job)
     before = sorted(open_shop.settings.tables.rglob("*.parquet"))
 
     def full(*_: Any) -> None:
