@@ -8,17 +8,16 @@ follows in a commit of its own. Cut off between the two, the next plan or public
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from deltalake import CommitProperties, Transaction
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction
 
 from jobs.errors import Superseded, Unavailable
-from jobs.fragments import RECORDS, WrittenFile, fence_of
+from jobs.fragments import WrittenFile
 from jobs.steps import step
 from jobs.table import (
     PARTITION,
@@ -37,8 +36,6 @@ from jobs.table import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from deltalake import DeltaTable
 
     from jobs.context import JobContext
 
@@ -88,12 +85,12 @@ def not_overtaken(job: JobContext, fence: Fence) -> None:
 
 def follow(job: JobContext) -> None:
     """Let the rejected rows follow the predictions that readers see, unless they have. Raises Unavailable."""
-    path = predictions_path(job.settings, job.spec)
-    table = open_table(path)
-    there = published(path).get(job.partition.key) if table is not None else None
-    if table is None or there is None or there.rejected_files is None:
+    path, beside = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
+    there = published(path).get(job.partition.key)
+    if there is None or there.rejected_files is None:
         return
-    number, beside = _transaction(job, table), rejected_path(job.settings, job.spec)
+    table = DeltaTable(path, version=there.table_version)  # its number then: somebody may have published since
+    number = _transaction(job, table)
     columns = rejected_schema(_key_of(table, job.spec.key))
     for _ in range(TRIES):
         rejected = open_table(beside)
@@ -109,19 +106,6 @@ def committed(path: Path, attempt: str) -> bool:
     """Whether this attempt has published already: it committed, and the caller did not learn of it."""
     table = open_table(path)
     return table is not None and any(commit.get(ATTEMPT) == attempt for commit in history(table))
-
-
-def sweep(job: JobContext, fence: int, kept: Sequence[WrittenFile]) -> None:
-    """Remove the files and records of attempts that began on the same fence as the one that has published.
-
-    Only one attempt can publish on a fence, so what is not among the files that it kept is no publication's, ever.
-    """
-    mine = {file.path for file in kept}
-    for table in (predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)):
-        for path in (table / f"partition={job.partition.key}").glob("*.parquet"):
-            if fence_of(path.name) == fence and path.relative_to(table).as_posix() not in mine:
-                path.unlink(missing_ok=True)
-        shutil.rmtree(table / RECORDS / f"partition={job.partition.key}", ignore_errors=True)
 
 
 def _replace(

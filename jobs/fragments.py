@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from pydantic import ValidationError
 
@@ -34,7 +35,10 @@ class WrittenFile:
     def is_intact(self, folder: Path) -> bool:
         """Whether the file is there with the bytes that were written."""
         path = folder / self.path
-        return path.is_file() and path.stat().st_size == self.size and checksum(path) == self.checksum
+        try:
+            return path.stat().st_size == self.size and checksum(path) == self.checksum
+        except OSError:  # gone, also just now
+            return False
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,22 @@ class FragmentResult:
 
 
 def fragments_key(plan: Plan) -> str:
-    """What fragments have in common that may stand for each other: version, input, code and how they are cut."""
-    same = [plan.version.number, plan.version.digest, plan.input_digest, plan.code, plan.predictions.transaction]
-    return digest([same, [list(fragment.row_groups) for fragment in plan.fragments]])[:32]
+    """What fragments that may stand for each other have in common: fence, version, input, code, how they are cut."""
+    same = [plan.version.number, plan.version.digest, plan.input_digest, plan.code]
+    cut = [[fragment.file, *fragment.row_groups] for fragment in plan.fragments]
+    return f"{plan.predictions.transaction:06d}-{digest([same, cut])[:32]}"
 
 
 def file_name(partition: str, fence: int, attempt: str, fragment: int) -> str:
-    """The path of a fragment's file, relative to its table."""
-    return f"partition={partition}/{fence:06d}-{attempt}-{fragment:05d}.parquet"
+    """The path of a new file of a fragment, relative to its table.
+
+    An engine that does a task twice must not write over the first file: another attempt may have published it.
+    """
+    return f"partition={partition}/{fence:06d}-{attempt}-{fragment:05d}-{uuid4().hex[:8]}.parquet"
 
 
 def fence_of(name: str) -> int | None:
-    """The fence that a file's name begins with, or None for a file of another origin."""
+    """The fence that a name of a file or of records begins with, or None for one of another origin."""
     number, dash, _ = name.partition("-")
     return int(number) if dash and len(number) == 6 and number.isdecimal() else None
 

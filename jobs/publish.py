@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.commit import commit_predictions, committed, follow, not_overtaken, sweep
+from jobs.commit import commit_predictions, committed, follow, not_overtaken
 from jobs.errors import Rejected
 from jobs.fragments import WrittenFile
 from jobs.output_gate import OutputGateResult
 from jobs.plan import Plan
 from jobs.score import ScoreResult
 from jobs.steps import step
+from jobs.sweep import sweep
 from jobs.table import Publication, predictions_path, predictions_schema, published
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def publish(job: JobContext) -> PublishResult:
     there = published(path).get(plan.partition)
     if there is not None and (plan.published or committed(path, _attempt(job, scored))):
         follow(job)
+        sweep(job)
         return _done(job, there, unchanged=True)
     if judged.report is None or judged.attempt != scored.attempt:
         raise Rejected(f"The scores of {plan.model} {plan.partition} were not judged: run output-gate first.")
@@ -56,16 +58,23 @@ def publish(job: JobContext) -> PublishResult:
     step("publish:begun")
     not_overtaken(job, plan.predictions)
     follow(job)
-    key = _key_schema(job, scored)
-    publication = _describe(job, plan, scored, judged.content)
-    good, bad = _files(scored, "predictions"), _files(scored, "rejected")
-    commit_predictions(job, plan.predictions, predictions_schema(key), good, publication)
+    try:
+        _commit(job, plan, scored, judged.content)
+    except FileNotFoundError:  # whoever has published meanwhile has swept, too
+        not_overtaken(job, plan.predictions)
+        raise
     step("publish:committed")
     follow(job)
     step("publish:rejected")
-    sweep(job, plan.predictions.transaction, [*good, *bad])
+    sweep(job)
     step("publish:swept")
     return _done(job, published(path)[plan.partition], unchanged=False)
+
+
+def _commit(job: JobContext, plan: Plan, scored: ScoreResult, content: str) -> None:
+    columns = predictions_schema(_key_schema(job, scored))
+    files = _files(scored, "predictions")
+    commit_predictions(job, plan.predictions, columns, files, _describe(job, plan, scored, content))
 
 
 def _done(job: JobContext, publication: Publication, *, unchanged: bool) -> PublishResult:

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from jobs.commit import not_overtaken
 from jobs.engines.choose import choose_engine
 from jobs.errors import Rejected
 from jobs.fragments import FragmentResult, fragments_key
@@ -72,8 +73,12 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     attempt = uuid4().hex[:12]  # a new one each time: the files of another attempt may be what readers see
     tasks = _tasks(job, plan, str(files), attempt)
     began = monotonic()
-    with chosen as running:
-        results = sorted(running.map(score_fragment, tasks), key=lambda result: result.fragment)
+    try:
+        with chosen as running:
+            results = sorted(running.map(score_fragment, tasks), key=lambda result: result.fragment)
+    except FileNotFoundError:  # whoever has published meanwhile has swept, too
+        not_overtaken(job, plan.predictions)
+        raise
     result = ScoreResult(
         model=plan.model,
         partition=plan.partition,

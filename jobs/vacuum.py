@@ -7,15 +7,15 @@ to an attempt that is at work, and must be old.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from jobs.fragments import RECORDS, fence_of
+from jobs.sweep import named_files
 from jobs.table import app_id_of, open_table, predictions_path, rejected_path
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from jobs.spec import ModelSpec
 
 OLD = timedelta(days=2)
-LOG = "_delta_log"
 
 
 @dataclass(frozen=True)
@@ -47,27 +46,29 @@ class Vacuumed:
 def vacuum(settings: Settings, spec: ModelSpec, older_than: timedelta = OLD, *, dry_run: bool = False) -> Vacuumed:
     """Remove the files below the model's tables that no commit names, and the records of fragments that are over."""
     predictions = predictions_path(settings, spec)
-    fences = _fences(predictions)
+    fences = _fences(predictions)  # before the names: whoever publishes in between keeps more, and loses nothing
+    named = named_files(settings, spec)
     before = time.time() - older_than.total_seconds()
-    found = [
-        path
+    found = {
+        path: size
         for table in (predictions, rejected_path(settings, spec))
-        for path in _orphans(table, _named(table), fences, before)
-    ]
-    size = sum(path.stat().st_size for path in found)
+        for path, size in _orphans(table, named, fences, before)
+    }
     if not dry_run:
         for path in found:
             path.unlink(missing_ok=True)
         _forget(predictions, before)
-    return Vacuumed(spec.model, len(found), size, dry_run)
+    return Vacuumed(spec.model, len(found), sum(found.values()), dry_run)
 
 
-def _orphans(table: Path, named: set[str], fences: dict[str, int], before: float) -> Iterator[Path]:
+def _orphans(table: Path, named: set[Path], fences: dict[str, int], before: float) -> Iterator[tuple[Path, int]]:
     for path in table.glob("partition=*/*"):
         fence = fence_of(path.name)
         passed = fence is not None and fence < fences.get(path.parent.name.removeprefix("partition="), 0)
-        if path.relative_to(table).as_posix() not in named and (passed or path.stat().st_mtime < before):
-            yield path
+        with suppress(FileNotFoundError):  # the next publication sweeps, too
+            about = path.stat()
+            if path not in named and (passed or about.st_mtime < before):
+                yield path, about.st_size
 
 
 def _fences(table: Path) -> dict[str, int]:
@@ -77,17 +78,6 @@ def _fences(table: Path) -> dict[str, int]:
         return {}
     keys = [path.name.removeprefix("partition=") for path in table.glob("partition=*")]
     return {key: found.transaction_version(app_id_of(key)) or 0 for key in keys}
-
-
-def _named(table: Path) -> set[str]:
-    """The files that any commit of the table's log has ever added."""
-    named = set()
-    for log in (table / LOG).glob("*.json"):
-        for line in log.read_text(encoding="utf-8").splitlines():
-            added = json.loads(line).get("add")
-            if added is not None:
-                named.add(unquote(added["path"]))
-    return named
 
 
 def _forget(table: Path, before: float) -> None:
