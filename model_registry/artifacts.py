@@ -100,10 +100,10 @@ def _differences(store: RegistryStore, version: Version, fetched: Path) -> str:
     try:
         before = json.loads(store.run_file(version, MANIFEST) or "{}")
         now = manifest(fetched)
-    except Tampered as error:
+    except Tampered as error:  # a link or a device, named
         return f" ({str(error).split(':')[0]})"
-    except (ValueError, AttributeError):
-        return ""
+    except (ValueError, AttributeError, yaml.YAMLError):
+        return f" ({DESCRIPTOR} cannot be read)"
     if digest(before) != version.digest:
         return ""
     kinds = {

@@ -162,7 +162,7 @@ def approve_task(spec: ModelSpec, version: str) -> ApprovePromotion:
     """The task that waits for a person; `version` is a template."""
     two = spec.promotion.approval is Approval.two_persons
     return ApprovePromotion(
-        task_id="approve", subject=f"Shall {spec.model} {version} go to production?", two_persons=two
+        task_id="approve", subject=f"Shall {spec.model} version {version} go to production?", two_persons=two
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -53,12 +54,23 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def _models(folder: Path) -> Path:
+    """The models as they are shipped, but for one that wants two people to agree."""
+    shutil.copytree(PROJECT / "models", folder)
+    spec = folder / "arrival_minutes" / "model.yaml"
+    text = spec.read_text()
+    assert "promotion: {to: production}" in text
+    spec.write_text(text.replace("promotion: {to: production}", "promotion: {to: production, approval: two_persons}"))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     """The demo, run once for all tests; at the end nothing of it may be left."""
     home = tmp_path_factory.mktemp("home")
     ports = {name: free_port() for name in ("AIRFLOW", "MLFLOW")}
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "LAMPLIGHTER", "MLFLOW"))}
+    environment |= {"LAMPLIGHTER_MODELS": str(_models(home / "models"))}
     environment |= {"LAMPLIGHTER_HOME": str(home), **{f"LAMPLIGHTER_{n}_PORT": str(p) for n, p in ports.items()}}
     try:
         began = time.monotonic()

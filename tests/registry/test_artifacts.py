@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from model_registry.artifacts import digest_of, manifest, verified
+from model_registry.artifacts import MANIFEST, digest_of, inspect, manifest, verified
 from model_registry.codec import write_json
 from model_registry.errors import Tampered
 from model_registry.memory_store import MemoryStore
@@ -122,7 +123,7 @@ def test_any_change_in_the_registry_is_tampering(
         with pytest.raises(Tampered, match="pipe"):
             digest_of(files)  # a pipe cannot even be copied from a registry
         return
-    with pytest.raises(Tampered, match=r"changed after registration\. Roll back to another version, or retrain"):
+    with pytest.raises(Tampered, match=r"changed after registration.*\. Roll back to another version, or retrain"):
         verified(MemoryStore(), version, tmp_path / "cache")
     assert not (tmp_path / "cache" / version.digest).exists()
 
@@ -200,3 +201,24 @@ def test_two_processes_at_once_are_fine(version: Version, tmp_path: Path) -> Non
     running = [subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], said
+
+
+def test_what_was_changed_added_or_taken_away_is_named(files: Path, version: Version, tmp_path: Path) -> None:
+    (files.parent / MANIFEST).write_text(json.dumps(manifest(files)))
+    (files / "coefficients.json").write_text("changed")
+    (files / "compiled" / "leaves.bin").unlink()
+    (files / "extra.bin").write_bytes(b"x")
+    for look in (lambda: inspect(MemoryStore(), version), lambda: verified(MemoryStore(), version, tmp_path / "cache")):
+        with pytest.raises(Tampered, match=r"changed coefficients.json; added extra.bin; missing compiled/leaves.bin"):
+            look()
+
+
+def test_a_manifest_of_something_else_explains_nothing(files: Path, version: Version) -> None:
+    (files.parent / MANIFEST).write_text(json.dumps({"other.bin": "0"}))
+    (files / "coefficients.json").write_text("changed")
+    with pytest.raises(Tampered, match=r"changed after registration\. Roll back"):
+        inspect(MemoryStore(), version)
+
+
+def test_an_untouched_version_passes_inspection(files: Path, version: Version) -> None:
+    inspect(MemoryStore(), version)
