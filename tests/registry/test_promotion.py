@@ -21,6 +21,20 @@ from model_registry.timeline import Kind, Promotion
 MODEL = "flight_delays"
 
 
+def test_the_words_that_are_kept_in_databases_and_files_stay_as_they_are() -> None:
+    assert [stage.value for stage in Stage] == ["staging", "production", "archived"]
+    assert [kind.value for kind in Kind] == ["promotion", "override", "roll back", "challenge", "archive", "external"]
+    assert [approval.value for approval in Approval] == ["none", "required", "two_persons"]
+    assert [outcome.value for outcome in Outcome] == [
+        "promoted",
+        "staged",
+        "archived",
+        "rolled_back",
+        "kept",
+        "unchanged",
+    ]
+
+
 def test_the_first_promotion_is_recorded_and_pointed_to(desk: Desk) -> None:
     candidate = desk.candidate()
     result = desk.promote(candidate)
