@@ -88,6 +88,8 @@ class MlflowStore:
             return  # the legacy field holds one stage, and readers of it look for production
         if stage is not Stage.production or not self._replaced_at_once(model, number):
             self._transition(model, number, LEGACY[stage])
+        if stage is Stage.staging:
+            self._empty(model, LEGACY[stage], number, "None")
 
     def drop_alias(self, model: str, stage: Stage) -> None:
         """See `RegistryStore.drop_alias`."""
@@ -121,13 +123,17 @@ class MlflowStore:
                 warnings.simplefilter("ignore", FutureWarning)
                 self._client.transition_model_version_stage(model, version, production, archive_existing_versions=True)
         except MlflowException:
-            with self._answering():
-                found = self._client.search_model_versions(f"name='{model}'", max_results=10_000)
-            for other in found:
-                if other.current_stage == production and int(other.version) != number:
-                    self._transition(model, int(other.version), LEGACY[Stage.archived])
+            self._empty(model, production, number, LEGACY[Stage.archived])
             return False
         return True
+
+    def _empty(self, model: str, legacy: str, number: int, instead: str) -> None:
+        """Leave nothing but the version in a legacy stage."""
+        with self._answering():
+            found = self._client.search_model_versions(f"name='{model}'", max_results=10_000)
+        for other in found:
+            if other.current_stage == legacy and int(other.version) != number:
+                self._transition(model, int(other.version), instead)
 
     def tag(self, version: Version, name: str, text: str) -> None:
         """See `RegistryStore.tag`."""

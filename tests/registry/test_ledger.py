@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_registry.errors import Unavailable
-from model_registry.ledger import Ledger
+from model_registry.ledger import Ledger, _lock_number
 from model_registry.store import Stage
 from model_registry.tables import PROMOTIONS
 from model_registry.timeline import Kind, Promotion
@@ -271,3 +271,32 @@ def test_a_database_that_goes_away_later_is_unavailable(
     with pytest.raises(Unavailable, match="does not answer"), reach(ledger):
         pass
     ledger.close()
+
+
+def test_a_lock_that_is_not_free_in_time_is_unavailable(
+    ledger_url: str, ledger: Ledger, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_registry.ledger.PATIENCE_SECONDS", 1)
+    other = Ledger(ledger_url)
+    with ledger.locked(model):
+        with pytest.raises(Unavailable, match=r"lock"), other.locked(model):
+            pass
+        with other.reading() as session:  # who only reads waits for nobody
+            assert session.history(model) == []
+    with other.locked(model) as session:
+        assert session.history(model) == []
+    other.close()
+
+
+def test_the_lock_is_waited_for_half_a_minute(ledger: Ledger, model: str) -> None:
+    with ledger.locked(model) as session:
+        if ledger._sqlite:
+            assert session._connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 30_000
+        else:
+            assert session._connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "30s"
+
+
+def test_the_lock_is_a_models_and_the_same_on_every_machine() -> None:
+    assert _lock_number("flight_delays") == _lock_number("flight_delays") != _lock_number("flight_delay")
+    assert _lock_number("flight_delays") == 3_120_088_292_802_724_966
+    assert all(-(2**63) <= _lock_number(f"m{n}") < 2**63 for n in range(50))

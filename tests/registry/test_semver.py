@@ -31,6 +31,7 @@ def test_what_a_candidate_changes(
     version_of: Callable[..., Version], fields: dict[str, str], improved: bool, expected: Change
 ) -> None:
     assert change(version_of(2, **fields), version_of(1), improved=improved) is expected
+    assert expected.value == expected.name
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,16 @@ def test_the_legacy_stage_is_kept_in_step(mlflow_room: Any, moves: tuple[int, ..
     assert legacy[4] == "Staging"
 
 
+def test_one_version_is_in_legacy_staging(mlflow_room: Any) -> None:
+    new = mlflow_room.new()
+    for day in range(1, 4):
+        mlflow_room.store.register(replace(new, partition=f"2013-02-{day:02}"))
+    mlflow_room.store.set_alias(mlflow_room.model, Stage.production, 1)
+    for number in (2, 3):
+        mlflow_room.store.set_alias(mlflow_room.model, Stage.staging, number)
+    assert _legacy_stages(mlflow_room) == {1: "Production", 2: "None", 3: "Staging"}
+
+
 def test_staging_the_version_in_production_leaves_it_in_legacy_production(mlflow_room: Any) -> None:
     mlflow_room.store.register(mlflow_room.new())
     for stage in (Stage.production, Stage.staging):
