@@ -161,7 +161,7 @@ def _seen(found: Sequence[Publication], at: int | None, what: str) -> Publicatio
 
 def _files(path: Path, side: Publication) -> list[Path]:
     table = open_table(path, side.table_version)
-    names = table.file_uris(partition_filters=[(PARTITION, "=", side.partition)]) if table is not None else []
+    names = table.file_uris(file_pruning_predicate=[(PARTITION, "=", side.partition)]) if table is not None else []
     return [Path(name.removeprefix("file://")) for name in sorted(names)]
 
 
@@ -227,7 +227,7 @@ def _rejected_rows(job: JobContext, side: Publication) -> Counter[tuple[Any, ...
         return Counter()
     names = [*job.spec.key, "reason"]
     rows: Counter[tuple[Any, ...]] = Counter()
-    for name in table.file_uris(partition_filters=[(PARTITION, "=", side.partition)]):
+    for name in table.file_uris(file_pruning_predicate=[(PARTITION, "=", side.partition)]):
         columns = pq.ParquetFile(name.removeprefix("file://")).read(columns=names).select(names)
         rows.update(zip(*(columns[column].to_pylist() for column in names), strict=True))
     return rows

@@ -34,7 +34,7 @@ def about_late(spec: ModelSpec) -> str:
     schedule = spec.schedules.score
     if schedule is None:
         return ""
-    waits = f"It waits for its rows up to {schedule.wait}. " if schedule.wait else ""
+    waits = f"It waits up to {schedule.wait.total_seconds() / 3600:g} h for late rows. " if schedule.wait else ""
     alerts = f"An alert is raised if they are not published by {schedule.deadline:%H:%M}." if schedule.deadline else ""
     return waits + alerts
 

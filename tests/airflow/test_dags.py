@@ -62,7 +62,7 @@ def test_each_model_has_a_retrain_and_a_score_dag(shipped: dict) -> None:
     assert graphs == {
         "retrain_arrival_minutes": retrain,
         "retrain_flight_delays": retrain,
-        "score_arrival_minutes": score,
+        "score_arrival_minutes": f"wait > {score}",
         "score_flight_delays": score,
     }
 
@@ -80,9 +80,11 @@ def test_a_dag_says_whose_it_is_and_what_it_does(shipped: dict) -> None:
     assert dag["owner"] == ["data-team"]
     assert {"lamplighter", "score", "flights"} <= set(dag["tags"])
     assert dag["retries"] == [2]
-    assert dag["schedule"] == "CronPartitionTimetable"
-    assert dag["params"] == ["engine", "model", "partition"]
+    assert dag["schedule"] == "PartitionTimetable"
+    assert dag["params"] == ["assets", "engine", "model", "partition"]
     assert "production when it began" in " ".join(dag["doc"].split())
+    late = " ".join(shipped["dags"]["score_arrival_minutes"]["doc"].split())
+    assert "It waits up to 6 h for late rows. An alert is raised if they are not published by 06:00." in late
 
 
 def test_parsing_loads_no_heavy_module_and_takes_less_time_than_airflow_itself(shipped: dict) -> None:

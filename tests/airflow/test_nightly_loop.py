@@ -145,6 +145,35 @@ def test_mlflow_run_trains_the_same_version_from_the_same_data(loop: Any, tmp_pa
     assert "flight_delays version 1 was trained on" in ran.stdout + ran.stderr
 
 
+def test_a_backfill_hands_airflow_just_what_is_missing_and_tells_downstream_once(loop: Any) -> None:
+    asked = ("flight_delays", "--from", "2013-03-10", "--to", "2013-03-13")
+    here = ("--from", "2013-03-12", "--to", "2013-03-12", "--without-airflow")
+    assert loop.lamplighter("backfill", "run", "flight_delays", *here).returncode == 0
+    plan = json.loads(loop.lamplighter("backfill", "plan", *asked, "--json").stdout)
+    assert [p["state"] for p in plan["partitions"]] == ["missing", "missing", "current", "missing"]
+    assert plan["seconds"] > 0
+    table = loop.home / "tables" / "flight_delays"
+    before = DeltaTable(table).version()
+    with airflow(loop) as api:
+        runs = {run.dag_run_id for run in api.runs("score_flight_delays")}
+        ran = loop.lamplighter("backfill", "run", *asked, "--assets", "once", "--json")
+        assert ran.returncode == 0, ran.stderr[-2000:]
+        assert [o["partition"] for o in json.loads(ran.stdout)] == ["2013-03-10", "2013-03-11", "2013-03-13"]
+        new = [run for run in api.runs("score_flight_delays") if run.dag_run_id not in runs]
+        events = api._get("/assets/events", limit=200, order_by="-id")["asset_events"]
+    assert sorted((run.partition, run.dag_run_id.split("__")[0]) for run in new) == [
+        ("2013-03-10", "backfill"),
+        ("2013-03-11", "backfill"),
+        ("2013-03-13", "manual"),
+    ]
+    assert DeltaTable(table).version() == before + 3
+    told = [e["extra"] for e in events if {"2013-03-10", "2013-03-13"} & set(e["extra"].get("partitions", ()))]
+    assert [extra["partitions"] for extra in told] == [["2013-03-10", "2013-03-11", "2013-03-13"]]
+    assert not [e for e in events if e["extra"].get("partition") in {"2013-03-10", "2013-03-11", "2013-03-13"}]
+    again = loop.lamplighter("backfill", "run", *asked)
+    assert "4 current. Nothing is to be scored." in again.stdout
+
+
 def press_trigger(loop: Any, page: Page, partition: str) -> str:
     """Fill in the form of score_flight_delays as a person does, and return the run's id."""
     page.goto(f"{loop.airflow_url}/dags/score_flight_delays")
