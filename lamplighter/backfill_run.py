@@ -167,7 +167,7 @@ def by_hand(spec: ModelSpec, plan: BackfillPlan) -> list[str]:
     """How to do the same in Airflow's user interface, line by line."""
     if not plan.chosen:
         return []
-    lines = [f"The same in Airflow's user interface: score_{plan.model} > Trigger,"]
+    lines = [f"The same in Airflow's user interface: score_{plan.model} > Trigger (Downstream: each or never),"]
     calendar = spec.source.calendar
     for group in ranges(calendar, [p.partition for p in plan.chosen]):
         if len(group) == 1 or spec.schedules.score is None:
