@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import Misconfigured, Rejected
+from jobs.errors import Misconfigured, MissingPartition, Rejected
 from jobs.evaluate import evaluate
 from jobs.judge import judge
 from jobs.moves import (
@@ -78,8 +78,8 @@ def test_a_roll_back_lists_what_the_withdrawn_version_published_and_scores_it_ag
         "readers see were scored by version 2: 2026-01-20, 2026-01-21."
     )
     scored = rescore(two.settings, "toys", done.partitions, "roll back of 2")
-    assert (scored.done, scored.failed) == (("2026-01-20", "2026-01-21"), {})
-    assert scored.sentence() == "2 partitions scored again."
+    assert scored.done == ("2026-01-20", "2026-01-21")
+    assert scored.sentence() == "2 partitions were scored again."
     assert set(_seen(two).values()) == {1}
     again = roll_back(_wish(two))
     assert (again.outcome, again.version, again.withdrawn, again.partitions) == (Outcome.unchanged, 1, 2, ())
@@ -89,10 +89,8 @@ def test_a_roll_back_lists_what_the_withdrawn_version_published_and_scores_it_ag
 def test_one_partition_that_cannot_be_scored_does_not_stop_the_others(two: Any) -> None:
     done = roll_back(_wish(two, "2"))
     shutil.rmtree(two.sales("2026-01-20"))
-    scored = rescore(two.settings, "toys", done.partitions, "roll back of 2")
-    assert scored.done == ("2026-01-21",)
-    assert list(scored.failed) == ["2026-01-20"]
-    assert scored.sentence().startswith("1 partition scored again. 2026-01-20 was not: ")
+    with pytest.raises(MissingPartition, match=r"^1 partition was scored again\. 2026-01-20 was not: "):
+        rescore(two.settings, "toys", done.partitions, "roll back of 2")
     assert _seen(two)["2026-01-20"] == 2
     left = roll_back(_wish(two, "2"))
     assert (left.outcome, left.partitions) == (Outcome.unchanged, ("2026-01-20",))
@@ -296,7 +294,7 @@ def test_an_override_is_shown_wherever_the_version_is_and_ends(open_shop: Any) -
     plan = open_shop.prepare("2026-01-20").folder / "plan.json"
     assert json.loads(plan.read_text())["version"]["override"] == words
     roll_back(_wish(open_shop))
-    assert status(open_shop.settings, registry)["models"]["toys"]["override"] is None
+    assert status(open_shop.settings, registry)["models"]["toys"].get("override") is None
     assert registry.store.version("toys", 2).override == ""
 
 
