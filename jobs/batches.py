@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from jobs.source import SourceFile, file_and_folder, open_with, together, unreadable
+from jobs.source import BROKEN, SourceFile, check_texts, file_and_folder, open_with, together, unreadable
 
 BATCH_ROWS = 131_072
 
@@ -20,16 +20,17 @@ def read_batches(
     """
     file = open_with(path, columns)
     groups = list(range(file.metadata.num_row_groups)) if row_groups is None else list(row_groups)
-    pieces = file.iter_batches(batch_size=rows, row_groups=groups, columns=list(columns), use_threads=False)
     held: list[pa.RecordBatch] = []
     try:
+        pieces = file.iter_batches(batch_size=rows, row_groups=groups, columns=list(columns), use_threads=False)
         for piece in pieces:
+            check_texts(pa.Table.from_batches([piece]), path)
             held.append(piece)
             while sum(map(len, held)) >= rows:
                 table = pa.Table.from_batches(held).select(list(columns))
                 yield table.slice(0, rows)
                 held = table.slice(rows).to_batches()
-    except (pa.ArrowException, OSError) as error:
+    except BROKEN as error:
         raise unreadable(path, error) from error
     if any(map(len, held)):
         yield pa.Table.from_batches(held).select(list(columns))

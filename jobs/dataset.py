@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.errors import Misconfigured, MissingPartition, Rejected, in_brief
+from jobs.errors import Misconfigured, MissingPartition, Rejected, texts_of, without_values
 from jobs.partition import Partition
 from jobs.source import SourceFile, input_digest, label_files, read, source_files, together, treat
 
@@ -197,7 +197,8 @@ def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:
         try:
             known_at = pd.to_datetime(frame[spec.label.known_at], utc=True)
         except (ValueError, TypeError) as error:
-            raise Rejected(f"{spec.label.path}: {spec.label.known_at} is no instant: {in_brief(error)}.") from error
+            said = without_values(error, texts_of(frame))
+            raise Rejected(f"{spec.label.path}: {spec.label.known_at} is no instant: {said}.") from None
         frame = frame[known_at <= pd.Timestamp(as_of)]
     if frame.duplicated(list(spec.key)).any():
         raise Rejected(f"{spec.label.path} has two labels for one key: deliver one label for each row.")
@@ -220,8 +221,9 @@ def _target(
         ) from error
     try:
         target = np.asarray(label(joined), dtype=np.float64)
-    except Exception as error:
-        raise Misconfigured(f"label() of {spec.model} must return numbers, and failed: {in_brief(error)}.") from error
+    except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+        said = without_values(error, texts_of(joined))
+        raise Misconfigured(f"label() of {spec.model} must return numbers, and failed: {said}.") from None
     if target.shape != (len(keys),):
         raise Misconfigured(f"label() of {spec.model} must return one value for each row of the frame it is given.")
     return target

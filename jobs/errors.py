@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_registry.errors import LamplighterError, Misconfigured, Rejected, Tampered, Unavailable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "InvalidSpec",
@@ -20,6 +24,7 @@ __all__ = [
     "Unavailable",
     "disk_is_full",
     "in_brief",
+    "texts_of",
     "without_values",
 ]
 
@@ -56,6 +61,12 @@ def without_values(error: Exception | str, texts: Iterable[str] = ()) -> str:
     for value in sorted({t for t in texts if len(t) > 2}, key=len, reverse=True):
         text = text.replace(value, "…")
     return _brief(error, _VALUE.sub("…", text))
+
+
+def texts_of(frame: pd.DataFrame) -> set[str]:
+    """The texts of a frame's columns, for `without_values`."""
+    columns = frame.select_dtypes("object")
+    return {value for name in columns for value in columns[name].unique() if isinstance(value, str)}
 
 
 class InvalidSpec(Misconfigured):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jobs.errors import Misconfigured, Rejected, in_brief
+from jobs.errors import Misconfigured, Rejected, in_brief, texts_of, without_values
 from jobs.predictor import Predictor
 from jobs.training import seed_all
 
@@ -42,7 +42,9 @@ def check_enough(spec: ModelSpec, training: Dataset, holdout: Dataset) -> None:
     if spec.task == "classification":
         values = np.unique(np.concatenate([training.target, holdout.target]))
         if not np.array_equal(values, [0.0, 1.0]):
-            raise Rejected(f"label() of {spec.model} must give 0 and 1, both; it gave {values[:5].tolist()}.")
+            raise Rejected(
+                f"label() of {spec.model} must give 0 and 1 and nothing else: {len(values)} different values came."
+            )
 
 
 def _built(module: PipelineModule, spec: ModelSpec) -> Pipeline:
@@ -67,6 +69,7 @@ def _fit(pipeline: Pipeline, rows: Rows, spec: ModelSpec) -> None:
         with threadpool_limits(limits=spec.training.threads):
             pipeline.fit(rows.features, target)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise Misconfigured(f"The pipeline of {spec.model} cannot be fitted: {in_brief(error)}") from error
+        said = without_values(error, texts_of(rows.features))
+        raise Misconfigured(f"The pipeline of {spec.model} cannot be fitted: {said}") from None
     if spec.task == "classification" and not hasattr(pipeline, "predict_proba"):
         raise Misconfigured(f"The pipeline of {spec.model} has no predict_proba, and its task is classification.")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs.errors import Misconfigured, in_brief
+from jobs.errors import Misconfigured, in_brief, texts_of, without_values
 from jobs.spec import Feature, FeatureKind
 
 if TYPE_CHECKING:
@@ -74,8 +74,11 @@ class Predictor:
             if self.task == "classification":
                 return np.asarray(self.pipeline.predict_proba(frame)[:, 1], dtype=np.float64)
             return np.asarray(self.pipeline.predict(frame), dtype=np.float64)
-        except (ValueError, TypeError) as error:
-            raise Misconfigured(f"The pipeline cannot score these rows: {in_brief(error)}") from error
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the user's pipeline raises
+            said = without_values(error, texts_of(frame))
+            raise Misconfigured(f"The pipeline cannot score these rows: {said}") from None  # the cause may quote rows
 
     def check_features(self, spec: ModelSpec) -> None:
         """Raise Misconfigured when the spec's features are not those that the version was trained with."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.errors import Misconfigured, MissingPartition, Rejected, in_brief
+from jobs.errors import Misconfigured, MissingPartition, Rejected, without_values
 from jobs.readiness import parquet_paths, partition_folder, waiting_for
 from jobs.spec import FeatureKind
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 NULL_KEY = "null_key"
 NONE = np.array(None, dtype=object)
+BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
+"""What reading a broken file raises; names of columns may be no UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,22 @@ def _source_file(path: Path) -> SourceFile:
 def _open(path: str | Path) -> pq.ParquetFile:
     """A file that is read page by page: no more of it is in memory than what is asked for."""
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20)
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20)
+        _check_footer(file.metadata)
+        _ = file.schema_arrow.names  # may be no UTF-8
+    except BROKEN as error:
         raise unreadable(path, error) from error
+    return file
+
+
+def _check_footer(metadata: pq.FileMetaData) -> None:
+    """Raise ArrowInvalid when the counts of a footer contradict each other: Parquet has no checksum over it.
+
+    What the footer says of single columns is not asked for: Arrow aborts the process over some of the broken ones.
+    """
+    rows = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+    if metadata.num_rows != sum(rows) or min(rows, default=0) < 0:
+        raise pa.ArrowInvalid("its footer contradicts itself about the number of rows")
 
 
 def unreadable(path: str | Path, error: Exception) -> Rejected:
@@ -132,10 +147,7 @@ def input_digest(files: Sequence[SourceFile]) -> str:
 def open_with(path: str, columns: Sequence[str]) -> pq.ParquetFile:
     """A file that has these columns, each once. Raises Rejected, naming file and column, when it has not."""
     file = _open(path)
-    try:
-        present = file.schema_arrow.names
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(path, error) from error
+    present = file.schema_arrow.names
     missing = [name for name in columns if name not in present]
     twice = [name for name in columns if present.count(name) > 1]
     if twice:
@@ -158,9 +170,23 @@ def read(path: str, row_groups: Sequence[int] | None, columns: Sequence[str]) ->
     file = open_with(path, columns)
     groups = list(range(file.metadata.num_row_groups)) if row_groups is None else list(row_groups)
     try:
-        return file.read_row_groups(groups, columns=list(columns), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+        table = file.read_row_groups(groups, columns=list(columns), use_threads=False)
+    except BROKEN as error:
         raise unreadable(path, error) from error
+    check_texts(table, path)
+    return table
+
+
+def check_texts(table: pa.Table, path: str | Path) -> None:
+    """Raise Rejected, naming file and column, when a text of the table is not UTF-8, or an index points nowhere."""
+    for name in table.column_names:
+        try:
+            table[name].validate(full=True)
+        except pa.ArrowInvalid:
+            raise Rejected(
+                f"{Path(path).name} in {Path(path).parent.name}: the column {name} holds text that is not UTF-8: "
+                f"deliver it as UTF-8."
+            ) from None
 
 
 def together(tables: Sequence[pa.Table], where: str) -> pa.Table:
@@ -172,8 +198,8 @@ def together(tables: Sequence[pa.Table], where: str) -> pa.Table:
         return pa.concat_tables([_decoded(table) for table in tables], promote_options="permissive")
     except pa.ArrowException as error:
         raise Rejected(
-            f"{where}: the files differ in the type of a column: {in_brief(error)}. Deliver one type."
-        ) from error
+            f"{where}: the files differ in the type of a column: {without_values(error)}. Deliver one type."
+        ) from None
 
 
 def _decoded(table: pa.Table) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
-from jobs.errors import Rejected, in_brief
+from jobs.errors import Rejected, without_values
 from jobs.fragments import WrittenFile
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def publishable(keys: pa.Table, where: str) -> pa.Table:
         try:
             columns[name] = keys[name].cast(_publishable_type(keys.schema.field(name).type))
         except (pa.ArrowException, KeyError) as error:
-            raise Rejected(f"{where}: the key {name} cannot be published: {in_brief(error)}. Take another.") from error
+            said = without_values(error)
+            raise Rejected(f"{where}: the key {name} cannot be published: {said}. Take another.") from None
     return pa.table(columns)
 
 

@@ -116,7 +116,7 @@ def test_keys_come_back_as_they_went_in(open_shop: Any, keys: pa.Array) -> None:
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        (numbers(pa.uint64(), 2**63), "Integer value 9223372036854775808 not in range"),
+        (numbers(pa.uint64(), 2**63), "Integer value … not in range"),
         (pa.array(np.arange(120) + 7, pa.timestamp("ns")), "would lose data"),
         (numbers(pa.int64()).cast(pa.duration("s")), r"duration\[s\] is no type for a key"),
         (pa.array([{"a": n} for n in range(120)]), "is no type for a key"),
@@ -187,7 +187,7 @@ def test_labels_with_a_key_of_another_type_are_rejected(shop: Any) -> None:
 
 def test_a_label_known_at_no_instant_is_rejected(shop: Any) -> None:
     rewrite_labels(shop, known_at="soon")
-    with pytest.raises(Rejected, match=r"returns: known_at is no instant: .* soon"):
+    with pytest.raises(Rejected, match=r"returns: known_at is no instant: "):
         train(shop.job("2026-01-14"))
 
 

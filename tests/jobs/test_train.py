@@ -135,7 +135,7 @@ def test_what_cannot_be_learned_from_is_refused(shop: Any, change: tuple[str, st
         (
             ('return frame["returned"]', 'return frame["returned"] * 0'),
             Rejected,
-            r"must give 0 and 1, both; it gave \[0.0\]",
+            r"must give 0 and 1 and nothing else: 1 different values came",
         ),
         (('return frame["returned"]', 'return frame["returned"].head(3)'), Misconfigured, "one value for each row"),
         (('encode, ["colour"]', 'encode, ["smell"]'), Misconfigured, "cannot be fitted"),

@@ -23,7 +23,7 @@ BROKEN = "make_pipeline(prepare, type('Broken', (HistGradientBoostingClassifier,
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
-        (RETURN, 'return frame["smell"]', r"label\(\) of toys must return numbers, and failed: KeyError: 'smell'"),
+        (RETURN, 'return frame["smell"]', r"label\(\) of toys must return numbers, and failed: KeyError"),
         (RETURN, "raise RuntimeError", r"label\(\) of toys must return numbers, and failed: RuntimeError\."),
         (RETURN, 'return frame["colour"]', "could not convert string to float"),
         (RETURN, "return None", "must return one value for each row"),
