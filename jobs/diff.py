@@ -221,16 +221,22 @@ def _rejected(job: JobContext, old: Publication, new: Publication) -> tuple[dict
 def _rejected_rows(job: JobContext, side: Publication) -> Counter[tuple[Any, ...]]:
     import pyarrow.parquet as pq
 
-    path = rejected_path(job.settings, job.spec)
-    table = open_table(path, side.rejected_table_version)
-    if table is None:
-        return Counter()
     names = [*job.spec.key, "reason"]
     rows: Counter[tuple[Any, ...]] = Counter()
-    for name in table.file_uris(file_pruning_predicate=[(PARTITION, "=", side.partition)]):
-        columns = pq.ParquetFile(name.removeprefix("file://")).read(columns=names).select(names)
+    for path in _rejected_files(job, side):
+        columns = pq.ParquetFile(path).read(columns=names).select(names)
         rows.update(zip(*(columns[column].to_pylist() for column in names), strict=True))
     return rows
+
+
+def _rejected_files(job: JobContext, side: Publication) -> list[str]:
+    """The files that the publication lists, or those of the table that it names, as the first release did."""
+    path = rejected_path(job.settings, job.spec)
+    if side.rejected_files is not None:
+        return [str(path / file.path) for file in side.rejected_files]
+    table = open_table(path, side.rejected_table_version) if side.rejected_table_version is not None else None
+    pruned = [(PARTITION, "=", side.partition)]
+    return [] if table is None else [u.removeprefix("file://") for u in table.file_uris(file_pruning_predicate=pruned)]
 
 
 def _by_reason(rows: Counter[tuple[Any, ...]]) -> dict[str, int]:

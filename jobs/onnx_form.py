@@ -185,7 +185,10 @@ def _numbers(thing: Any) -> int:
             return memoryview(block).nbytes
 
     count = Count()
-    pickle.Pickler(count, protocol=5).dump(thing)
+    try:
+        pickle.Pickler(count, protocol=5).dump(thing)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return MOST_NUMBERS + 1  # not measurable: a type that no worker would load either
     return count.size // 8
 
 

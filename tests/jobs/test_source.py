@@ -27,6 +27,7 @@ def spec() -> ModelSpec:
     content = yaml.safe_load(
         (Path(__file__).resolve().parents[2] / "models" / "flight_delays" / "model.yaml").read_text()
     )
+    del content["behaviour"]  # is about features of the flights
     content["key"] = ["id"]
     content["features"] = {
         "text": "category",

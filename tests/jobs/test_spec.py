@@ -9,15 +9,18 @@ from jobs.expectations import Expectation
 from jobs.spec_file import code_digest, load_pipeline_module, load_spec, model_names, parse_spec
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
-METRICS = "'auc', 'average_precision', 'log_loss', 'brier', 'rmse', 'mae' or 'r2'"
+METRICS = (
+    "'auc', 'average_precision', 'log_loss', 'brier', 'calibration_error', 'rmse', 'mae', 'r2', 'changed_predictions', "
+    "'latency_ratio', 'load_ratio' or 'artifact_mb'"
+)
 FAULTS = f"""\
 models/x/model.yaml:1: owner: field required
 models/x/model.yaml:4: ownr = 'data-team': extra inputs are not permitted
 models/x/model.yaml:11: source.every = 'fortnight': input should be 'hour' or 'day'
 models/x/model.yaml:33: training.window = '8 weeks': a duration is a whole number with m, h or d behind it, like 7d
 models/x/model.yaml:59: metric_gates.1.metric = 'beauty': input should be {METRICS}
-models/x/model.yaml:63: schedules.score.cron = 'midnight': a cron expression of five fields, like '0 0 * * *'
-models/x/model.yaml:69: reject_budget = 2: input should be less than or equal to 1
+models/x/model.yaml:74: schedules.score.cron = 'midnight': a cron expression of five fields, like '0 0 * * *'
+models/x/model.yaml:80: reject_budget = 2: input should be less than or equal to 1
 """
 GOOD = (MODELS / "flight_delays" / "model.yaml").read_text()
 
@@ -52,7 +55,24 @@ def test_all_faults_are_named_at_once() -> None:
             "metric: rmse, at_most: 9",
             "metric_gates: rmse is no metric of classification",
         ),
-        ("metric: brier, at_most: 0.25", "metric: brier", "a metric gate needs at_least, at_most or not_worse_by"),
+        ("metric: brier, at_most: 0.25, not_worse_by: 0.01", "metric: brier", "a metric gate needs at_least, at_most"),
+        ("metric: brier, at_most: 0.25", "metric: brier, better_by: 0.1", "not_worse_by or better_by, not both"),
+        ("metric: brier, at_most: 0.25", "metric: brier, largest_gap: 0.25", "with largest_gap needs by"),
+        (
+            "metric: artifact_mb, at_most",
+            "metric: artifact_mb, not_worse_by",
+            "on a cost takes at_least or at_most only",
+        ),
+        ("by_more_than: 0.25, at_most", "at_most", "on changed_predictions needs by_more_than"),
+        (
+            "metric: brier, at_most",
+            "metric: brier, by_more_than: 1, at_most",
+            "by_more_than on changed_predictions only",
+        ),
+        ("not_worse_by: 0.03", "not_worse_by: -0.03", "greater than or equal to 0"),
+        ("at_most: 0.25, not", "confidence: 1, at_most: 0.25, not", "less than or equal to 0.999"),
+        ("feature: distance", "feature: distances", "behaviour.directions[0]: there is no feature distances"),
+        ("promotion: {to: production}", "promotion: {approval: maybe}", "'none', 'required' or 'two_persons'"),
         ("holdout: 7d", "holdout: 99d", "training.holdout must be shorter than training.window"),
         ("key: [flight_id]", "key: [score]", "a key column cannot be called score"),
         ("key: [flight_id]", "key: []", "key"),

@@ -83,6 +83,8 @@ def test_a_score_that_overflows_is_counted_as_not_finite(shop: Any) -> None:
             predictions_folder=str(shop.root / "good"),
             rejected_folder=str(shop.root / "bad"),
             attempt="one",
+            fence=0,
+            key="k",
         )
     )
     assert (result.rows_scored, result.not_finite) == (120, 2)
