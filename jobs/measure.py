@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs.bootstrap import Array, Draws, Statistic, estimate, mean_of, replicate, statistic
+from jobs.bootstrap import Array, Draws, Statistic, estimate, mean_of, proportion, replicate, statistic
 from model_registry.rules import CHANGED, COSTS, HIGHER_IS_BETTER, Estimate, Measured, MetricRule
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def measure_rules(
 ) -> tuple[Measured, ...]:
     """The measurements that the rules ask for; `columns` holds the columns that they slice by. Costs are left out."""
     found: list[Measured] = []
-    for rule in dict.fromkeys(rule for rule in rules if rule.metric not in COSTS):
+    for rule in _subjects(rules):
         if rule.by is None:
             found.append(_measured(rule, scored, Draws(len(scored), seed))[0])
         else:
@@ -48,12 +48,24 @@ def measure_rules(
     return tuple(found)
 
 
+def _subjects(rules: Sequence[MetricRule]) -> list[MetricRule]:
+    """One rule for each thing to measure, however many rules look at it: the smallest slices, the gap if any asks."""
+    found: dict[tuple[object, ...], MetricRule] = {}
+    for rule in rules:
+        if rule.metric not in COSTS:
+            key = (rule.metric, rule.confidence, rule.by, rule.change)
+            there = found.get(key, rule)
+            gap = there.largest_gap if there.largest_gap is not None else rule.largest_gap
+            least = min(there.minimum_rows, rule.minimum_rows)
+            found[key] = replace(there, minimum_rows=least, largest_gap=gap)
+    return list(found.values())
+
+
 def measure_costs(rules: Sequence[MetricRule], costs: Mapping[str, float], rows: int) -> tuple[Measured, ...]:
     """The costs that the rules bound, as measurements without sampling error."""
     return tuple(
         Measured(rule.metric, rule.confidence, rows, Estimate.exact(costs[rule.metric]))
-        for rule in dict.fromkeys(rules)
-        if rule.metric in COSTS
+        for rule in {rule.metric: rule for rule in rules if rule.metric in COSTS}.values()
     )
 
 
@@ -94,6 +106,9 @@ def _measured(rule: MetricRule, scored: Scored, draws: Draws, part: str | None =
         part=part,
         change=rule.change,
     )
+    if rule.metric == CHANGED:
+        share = float(values[0][0])
+        measured = replace(measured, candidate=proportion(share, len(scored), rule.confidence))
     return measured, values[0]
 
 

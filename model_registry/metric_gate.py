@@ -113,7 +113,7 @@ class _Question:
 
 
 def _checks(rule: MetricRule, measured: Sequence[Measured], champion: Version | None) -> list[Check]:
-    mine = [m for m in measured if (m.metric, m.confidence, m.by, m.change) == _identity(rule)]
+    mine = [m for m in dict.fromkeys(measured) if _measures(m, rule)]
     whole = [m for m in mine if m.pair is None]
     checks = []
     for question in _questions(rule):
@@ -131,8 +131,11 @@ def _passed(name: str, observed: str, expected: str, severity: Severity) -> Chec
     return Check(name, passed=True, observed=observed, expected=expected, severity=severity)
 
 
-def _identity(rule: MetricRule) -> tuple[str, float, str | None, float | None]:
-    return rule.metric, rule.confidence, rule.by, rule.change
+def _measures(measured: Measured, rule: MetricRule) -> bool:
+    if rule.metric in COSTS:
+        return measured.metric == rule.metric
+    asked = (rule.metric, rule.confidence, rule.by, rule.change)
+    return (measured.metric, measured.confidence, measured.by, measured.change) == asked
 
 
 def _questions(rule: MetricRule) -> Iterable[_Question]:

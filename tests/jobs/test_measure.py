@@ -141,3 +141,41 @@ def test_a_candidate_beyond_the_margin_is_hardly_ever_let_through() -> None:
     kept_out = sum(not passes(rule, world(seed, worse=0.005), seed) for seed in range(60))
     assert let_through <= 8
     assert kept_out <= 2
+
+
+def test_rules_on_one_thing_share_its_measurement() -> None:
+    origin = ["EWR"] * 1500 + ["JFK"] * 450 + ["LGA"] * 50
+    rules = [
+        MetricRule("auc", at_least=0.5),
+        MetricRule("auc", not_worse_by=0.1),
+        MetricRule("auc", at_least=0.5, by="origin", minimum_rows=1000),
+        MetricRule("auc", largest_gap=0.5, by="origin", minimum_rows=400),
+    ]
+    found = measure_rules(rules, world(), {"origin": pd.Series(origin)}, 7)
+    assert [(m.by, m.part, m.pair is not None) for m in found] == [
+        (None, None, False),
+        ("origin", "EWR", False),
+        ("origin", "JFK", False),
+        ("origin", "LGA", False),
+        ("origin", None, True),
+    ]
+    candidate, champion = (
+        Version("m", "d", "s", "p", None, None, "r", "u", number=n)  # type: ignore[arg-type]
+        for n in (2, 1)
+    )
+    checks = judge(candidate, champion, found, rules).report.checks
+    assert [check.passed for check in checks] == [True] * 4
+    assert "in each of" not in checks[0].expected
+    assert checks[2].advice == "not judged: 2 with fewer than 1,000 rows each, 500 in all"
+
+
+def test_no_change_in_few_rows_is_not_certain() -> None:
+    scored = world(rows=100)
+    [found] = measured(MetricRule("changed_predictions", at_most=0.02, change=0.1), scored)
+    assert (found.candidate.value, found.candidate.low) == (0.0, 0.0)
+    assert 0.02 < found.candidate.high < 0.03
+
+
+def test_a_confidence_of_a_half_judges_the_value_itself() -> None:
+    [found] = measured(MetricRule("brier", at_most=1, confidence=0.5), world(worse=0.1))
+    assert found.candidate.low == found.candidate.value == found.candidate.high
