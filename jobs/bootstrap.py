@@ -94,7 +94,12 @@ def proportion(share: float, rows: int, confidence: float) -> Estimate:
 
 
 def statistic(metric: str, target: Array, score: Array) -> Statistic:
-    """The metric of n scores against n targets, as a function from how often each row counts. Raises KeyError."""
+    """The metric of n scores against n targets, as a function from how often each row counts. Raises KeyError.
+
+    Where a score is not finite nothing is known.
+    """
+    if not np.isfinite(score).all():
+        return lambda counts: np.full(len(counts), np.nan)
     return _STATISTICS[metric](target, score)
 
 

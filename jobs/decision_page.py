@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from model_registry.store import Version
 
 CAPTIONS = {
-    "roc": "How well both tell late from early: the higher the curve, the better.",
+    "roc": "How well both tell one class from the other: the higher the curve, the better.",
     "errors": "How large the errors of both are: the further left the curve, the better.",
     "calibration": "Whether a score means what it says: on the dotted line it does.",
     "changed": "Every holdout row's score by the champion and by the candidate: on the line nothing changed.",
@@ -108,7 +108,7 @@ def _slice_tables(measured: Sequence[Measured]) -> Iterable[tuple[str, list[tupl
     tables: dict[str, list[tuple[str, ...]]] = {}
     for m in measured:
         if m.by is not None and m.part is not None:
-            title = f"{m.metric.replace('_', ' ')} by {m.by}, with {m.confidence:.0%} confidence"
+            title = f"{m.metric.replace('_', ' ')} by {m.by}, with {100 * m.confidence:g}% confidence"
             cells = (*_cells(m.candidate), _cells(m.champion)[0], *_cells(m.worse_by))
             tables.setdefault(title, []).append((m.part, f"{m.rows:,}", *cells))
     return tables.items()

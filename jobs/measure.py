@@ -77,10 +77,13 @@ def slice_labels(column: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.object_]
     if pd.api.types.is_numeric_dtype(column) and column.nunique() > MANY_VALUES:
         edges = np.unique(np.quantile(column[~missing].astype(float), [0, 0.25, 0.5, 0.75, 1]))
         place = np.clip(np.searchsorted(edges, column.astype(float), side="right") - 1, 0, len(edges) - 2)
-        names = np.array([f"{low:g} to {high:g}" for low, high in pairwise(edges)], dtype=object)
+        digits = next(d for d in range(6, 18) if d == 17 or len({f"{edge:.{d}g}" for edge in edges}) == len(edges))
+        names = np.array([f"{low:.{digits}g} to {high:.{digits}g}" for low, high in pairwise(edges)], dtype=object)
         labels = names[place]
     else:
-        labels = np.array([f"{value:g}" if isinstance(value, float) else str(value) for value in column], dtype=object)
+        labels = np.array(
+            [f"{value:.15g}" if isinstance(value, float) else str(value)[:80] for value in column], dtype=object
+        )
     labels[missing] = NULL
     return labels
 

@@ -75,8 +75,8 @@ class GateReport:
 
     @property
     def passed(self) -> bool:
-        """True when at least one check was asked and none of severity error failed."""
-        return bool(self.asked) and not self.failures
+        """True when at least one check was answered and none of severity error failed."""
+        return any(check.outcome != TOO_FEW for check in self.asked) and not self.failures
 
     @property
     def asked(self) -> tuple[Check, ...]:
@@ -102,6 +102,8 @@ class GateReport:
         """The report in one sentence."""
         if not self.asked:
             return f"The {self.gate} of {self.subject} is closed: no check was evaluated."
+        if not self.failures and not self.passed:
+            return f"The {self.gate} of {self.subject} is closed: there were {TOO_FEW} for any of its checks."
         if self.passed:
             warned = f", {len(self.warnings)} warned" if self.warnings else ""
             off = f", {len(self.off)} off" if self.off else ""

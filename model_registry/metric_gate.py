@@ -145,7 +145,7 @@ def _questions(rule: MetricRule) -> Iterable[_Question]:
         else f"predictions that change by more than {rule.change:g}"
     )
     where = f"of every {rule.by}" if rule.by else "on the holdout"
-    sure = "" if rule.metric in COSTS else f" with {rule.confidence:.0%} confidence"
+    sure = "" if rule.metric in COSTS else f" with {100 * rule.confidence:g}% confidence"
     if rule.at_least is not None:
         name, expected = f"{what} {where}", f"at least {rule.at_least:g}{sure}"
         yield _Question(rule.at_least, name, expected, _own, at_least=True)
@@ -235,7 +235,7 @@ def _worse(end: float) -> str:
 
 def _too_few(rule: MetricRule, question: _Question, small: Sequence[Measured]) -> Check:
     rows = max((m.rows for m in small), default=0)
-    severity = Severity.warning if rule.too_few is TooFew.warn else rule.mode.severity
+    severity = Severity.warning if small and rule.too_few is TooFew.warn else rule.mode.severity
     largest = f"{rows:,} rows in the largest" if rule.by else f"{rows:,} rows"
     remedy = "lengthen training.holdout, lower minimum_rows, or promote with --override"
     return Check(
@@ -263,7 +263,8 @@ def _advice(question: _Question, measured: Measured) -> str:
         return ""
     spread = abs(question.certain(estimate) - estimate.value)
     slack = abs(estimate.value - question.bound)
-    needed = measured.rows * (spread / slack) ** 2 if slack > 0 else math.inf
+    ratio = spread / slack if slack > 0 else math.inf
+    needed = measured.rows * ratio * ratio
     many = f"about {_rounded(needed)} rows would tell" if needed < MANY_ROWS else "no number of rows would tell"
     never = ""
     if question.margin and question.bound >= 0 and spread > question.bound:

@@ -119,7 +119,7 @@ class Registry:
             production = [p for p in history if p.stage is Stage.production]
             now = current(production, request.recorded_at)
             gone = lost(self.store, now)
-            by = None if gone else earlier(production, now, bad)
+            by = None if gone else earlier(production, now, bad, request.id)
             if by is not None:
                 return self._nothing_new(by, now)
             if now is None or bad not in {None, now.version}:

@@ -24,8 +24,16 @@ def lost(store: RegistryStore, row: Promotion | None) -> bool:
         return True
 
 
-def earlier(production: Sequence[Promotion], now: Promotion | None, bad: int | None) -> Promotion | None:
-    """The roll back that did what is asked for already: that of version `bad`, or the newest move if it was one."""
+def earlier(
+    production: Sequence[Promotion], now: Promotion | None, bad: int | None, request: str | None = None
+) -> Promotion | None:
+    """The roll back that did what is asked for already: the request's own, that of `bad`, or the newest if it was one.
+
+    A request that has rolled back is not about what was promoted since.
+    """
+    mine = [p for p in production if p.kind is Kind.roll_back and request is not None and p.request == request]
+    if mine:
+        return mine[-1]
     if bad is not None:
         return withdrawn(production).get(bad)
     newest = now or (production[-1] if production else None)

@@ -179,3 +179,20 @@ def test_no_change_in_few_rows_is_not_certain() -> None:
 def test_a_confidence_of_a_half_judges_the_value_itself() -> None:
     [found] = measured(MetricRule("brier", at_most=1, confidence=0.5), world(worse=0.1))
     assert found.candidate.low == found.candidate.value == found.candidate.high
+
+
+@pytest.mark.parametrize("metric", ["auc", "brier", "calibration_error", "average_precision", "log_loss"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_score_that_is_not_finite_leaves_the_metric_unknown(metric: str, bad: float) -> None:
+    scored = world()
+    candidate = scored.candidate.copy()
+    candidate[3] = bad
+    [found] = measured(MetricRule(metric, at_least=0.1), Scored(scored.target, candidate, scored.champion))
+    assert math.isnan(found.candidate.value)
+    assert found.worse_by is not None
+    assert math.isnan(found.worse_by.value)
+
+
+def test_large_numbers_are_told_apart() -> None:
+    assert list(slice_labels(pd.Series([1234567.0, 1234568.0]))) == ["1234567", "1234568"]
+    assert len(set(slice_labels(pd.Series(1e9 + np.arange(100.0))))) == 4

@@ -222,7 +222,8 @@ def test_a_small_holdout_is_an_outcome_with_a_policy(
     gate: Any, policy: TooFew, mode: Mode, verdict: str, passed: bool
 ) -> None:
     rule = replace(AUC, minimum_rows=200, too_few=policy, mode=mode)
-    report = gate(auc(0.9, rows=199), rule).report
+    brier = Measured("brier", 0.95, 500, Estimate.exact(0.1))
+    report = gate([auc(0.9, rows=199), brier], rule, MetricRule("brier", at_most=0.2)).report
     check = report.checks[0]
     assert (check.verdict, check.outcome, report.passed) == (verdict, TOO_FEW, passed)
     assert (check.observed, check.expected) == ("199 rows", "at least 0.6 with 95% confidence, over at least 200 rows")

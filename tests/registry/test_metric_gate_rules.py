@@ -196,3 +196,28 @@ def test_a_report_names_three_failures_and_counts_the_rest(gate: Any) -> None:
     report: GateReport = gate(auc(0.1), *[MetricRule("auc", at_least=n / 10) for n in range(5, 10)]).report
     assert report.verdict().endswith("; and 2 more.")
     assert len(report.failures) == 5
+
+
+@pytest.mark.parametrize("policy", list(TooFew))
+def test_a_metric_that_is_missing_closes_whatever_the_policy_on_few_rows(gate: Any, policy: TooFew) -> None:
+    assert gate([], replace(AUC, too_few=policy)).action is Action.keep
+
+
+def test_a_gate_without_any_answer_is_closed(gate: Any) -> None:
+    rule = MetricRule("auc", at_least=0.6, by="origin", too_few=TooFew.accept)
+    decision = gate(slices(EWR=(0.9, 20), LGA=(0.9, 30)), rule)
+    assert decision.action is Action.keep
+    assert decision.report.verdict().endswith("is closed: there were not enough rows for any of its checks.")
+    assert gate([*slices(EWR=(0.9, 20)), auc(0.9)], rule, AUC).action is Action.promote
+
+
+def test_a_value_almost_at_the_bound_is_told(gate: Any) -> None:
+    assert "no number of rows would tell" in gate(auc(0.6 + 1e-300 + 1e-16), AUC).report.checks[0].advice
+
+
+def test_a_confidence_is_shown_as_it_is(gate: Any) -> None:
+    rule = replace(AUC, confidence=0.999)
+    assert (
+        gate(replace(auc(0.9), confidence=0.999), rule).report.checks[0].expected
+        == "at least 0.6 with 99.9% confidence"
+    )

@@ -52,6 +52,17 @@ def test_the_same_call_again_changes_nothing_and_says_how_to_go_further(desk: De
     assert len(desk.history()) == 4
 
 
+def test_a_run_that_rolled_back_leaves_a_later_champion_alone(desk: Desk) -> None:
+    _, second = desk.succession(2)
+    assert desk.roll_back(id="the night shift").outcome is Outcome.rolled_back
+    third = desk.candidate()
+    desk.promote(third, desk.registry.champion(MODEL, day(30)), day(30))
+    again = desk.roll_back(id="the night shift")
+    assert (again.outcome, again.withdrawn) == (Outcome.unchanged, second.number)
+    assert desk.production() == third.number
+    assert desk.roll_back(id="another").withdrawn == third.number
+
+
 def test_going_back_further_by_name(desk: Desk) -> None:
     first, second, third = desk.succession(3)
     assert desk.roll_back(3).version == second
