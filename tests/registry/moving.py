@@ -32,9 +32,7 @@ LOOKS = ("champion", "production", "settle")
 
 def start_forking() -> None:
     """Load what all processes need once."""
-    PROCESSES.set_forkserver_preload(
-        ["registry.moving", "mlflow.store.tracking.sqlalchemy_store", "lamplighter.faults"]
-    )
+    PROCESSES.set_forkserver_preload(["registry.moving", "mlflow.store.tracking.sqlalchemy_store", "jobs.faults"])
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def start(place: Place, *arguments: Any, fault: str | None = None, target: Any =
 
 
 def _move(place: Place, fault: str | None, what: str, number: int, against: int | None) -> None:
-    from lamplighter.faults import VARIABLE, listen_for_faults
+    from jobs.faults import VARIABLE, listen_for_faults
 
     warnings.simplefilter("ignore")
     if fault is not None:
