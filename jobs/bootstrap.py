@@ -24,6 +24,7 @@ REPLICATES = 1000
 FEWEST_REPLICATES = 200
 WORK = 200_000_000  # drawn rows in all, above which there are fewer replicates
 CHUNK = 4_000_000
+FEWEST_BEYOND = 5
 MISSING = 0.05  # largest share of replicates in which a metric may be undefined
 
 
@@ -64,22 +65,29 @@ def replicate(statistics: list[Statistic], draws: Draws) -> list[Array]:
 def estimate(values: Array, confidence: float) -> Estimate:
     """Value and one-sided bounds from what `replicate` gives; not-a-number when the metric is undefined too often.
 
-    A confidence of a half asks for the value itself.
+    Where too few replicates lie beyond a bound to place it, it comes from their standard deviation. A confidence of a
+    half asks for the value itself.
     """
     value, drawn = float(values[0]), values[1:]
-    if confidence <= 0.5:
-        return Estimate.exact(value)
     known = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or len(known) < (1 - MISSING) * len(drawn):
         return Estimate.exact(float("nan"))
-    below = (np.sum(known < value) + np.sum(known == value) / 2) / len(known)
-    edge = 0.5 / len(known)
+    if confidence <= 0.5:
+        return Estimate.exact(value)
     normal = NormalDist()
-    shift = 2 * normal.inv_cdf(float(np.clip(below, edge, 1 - edge)))
+    if (1 - confidence) * len(known) < FEWEST_BEYOND:
+        reach = normal.inv_cdf(confidence) * float(np.std(known))
+        return Estimate(value, value - reach, value + reach)
+    shift = 2 * normal.inv_cdf(_share_below(known, value))
     low, high = (
         float(np.quantile(known, normal.cdf(shift + normal.inv_cdf(level)))) for level in (1 - confidence, confidence)
     )
     return Estimate(value, min(low, value), max(high, value))
+
+
+def _share_below(known: Array, value: float) -> float:
+    edge = 0.5 / len(known)
+    return float(np.clip((np.sum(known < value) + np.sum(known == value) / 2) / len(known), edge, 1 - edge))
 
 
 def proportion(share: float, rows: int, confidence: float) -> Estimate:
@@ -90,15 +98,15 @@ def proportion(share: float, rows: int, confidence: float) -> Estimate:
     z = NormalDist().inv_cdf(confidence)
     middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     reach = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
-    return Estimate(share, max(0.0, middle - reach), min(1.0, middle + reach))
+    return Estimate(share, min(share, max(0.0, middle - reach)), max(share, min(1.0, middle + reach)))
 
 
 def statistic(metric: str, target: Array, score: Array) -> Statistic:
     """The metric of n scores against n targets, as a function from how often each row counts. Raises KeyError.
 
-    Where a score is not finite nothing is known.
+    Where a score is no finite number, no metric is: a sort would take it for the highest of all.
     """
-    if not np.isfinite(score).all():
+    if not (np.isfinite(score).all() and np.isfinite(target).all()):
         return lambda counts: np.full(len(counts), np.nan)
     return _STATISTICS[metric](target, score)
 
@@ -176,12 +184,31 @@ def _average_precision(target: Array, score: Array) -> Statistic:
 
 
 def _calibration_error(target: Array, score: Array) -> Statistic:
-    """The mean distance of mean target and mean score over ten bins of equal size (Naeini et al. 2015)."""
-    bins = np.array_split(np.argsort(score, kind="stable"), min(10, len(score)))
-    gap = np.zeros((len(score), len(bins)))
-    for number, rows in enumerate(bins):
-        gap[rows, number] = (target - score)[rows]
-    return lambda counts: np.abs(counts @ gap).sum(axis=1) / counts.sum(axis=1)
+    """The root mean square distance of mean target and mean score over ten bins of equal size, less what chance adds.
+
+    Without the last part (Kumar, Liang and Ma 2019) a perfect score would show an error, and the larger the fewer rows.
+    Where chance would add more than there is, the root is taken of the lack, and is below zero: cut off at zero, the
+    better of two models would look nearer to the worse one than it is.
+    """
+    order = np.argsort(score, kind="stable")
+    starts = np.unique(np.linspace(0, len(score), min(10, len(score)), endpoint=False).astype(int))
+    off = (target - score)[order]
+
+    def in_bins(values: Array) -> Array:
+        found: Array = np.add.reduceat(values, starts, axis=1)
+        return found
+
+    def value(counts: Array) -> Array:
+        ranked = counts[:, order]
+        weight = in_bins(ranked)
+        gap = in_bins(ranked * off) / np.maximum(weight, 1)
+        squares = ranked**2  # a row that was drawn twice tells nothing new: twice the chance
+        spread = in_bins(squares * off**2) - 2 * gap * in_bins(squares * off) + gap**2 * in_bins(squares)
+        excess = (weight * gap**2 - spread / np.maximum(weight, 1)).sum(axis=1)
+        root: Array = np.sign(excess) * np.sqrt(np.abs(excess) / weight.sum(axis=1))
+        return root
+
+    return value
 
 
 _STATISTICS: dict[str, Callable[[Array, Array], Statistic]] = {

@@ -103,7 +103,7 @@ def load_dataset(
     _all_there(settings, spec, partitions)
     digests, features, targets, keys, extras, rejected, unlabelled = sha256(), [], [], [], [], 0, 0
     for partition in partitions:
-        columns = _source_columns(spec, extra)
+        columns = _source_columns(spec, [name for name in extra if name != spec.source.column])
         rows, digest = _read_all(source_files(settings, spec, partition), columns, f"{spec.source.path} {partition}")
         rows = by_key(rows, spec)
         columns = _label_columns(spec)
@@ -121,7 +121,7 @@ def load_dataset(
         features.append(treated.features[kept])
         targets.append(target[kept])
         keys.append(treated.keys.filter(mask))
-        extras.append(rows.select(list(dict.fromkeys(extra))).filter(mask))
+        extras.append(_further(rows, extra, spec, partition).filter(mask))
     return Dataset(
         features=pd.concat(features, ignore_index=True),
         target=np.concatenate(targets),
@@ -149,6 +149,14 @@ def _sortable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     except pa.ArrowException:
         return pa.chunked_array([pa.array([repr(value) for value in column.to_pylist()], pa.string())])
     return column
+
+
+def _further(rows: pa.Table, names: Sequence[str], spec: ModelSpec, partition: Partition) -> pa.Table:
+    """Further columns of some rows; the column of the source's partitions is not in its files."""
+    further = rows.select([name for name in dict.fromkeys(names) if name != spec.source.column])
+    if spec.source.column not in names:
+        return further
+    return further.append_column(spec.source.column, pa.repeat(partition.key, rows.num_rows))
 
 
 def _frame(extra: pa.Table, rows: int) -> pd.DataFrame:

@@ -107,10 +107,11 @@ def _facts(decision: Decision, found: Evaluation) -> list[tuple[str, ...]]:
 def _slice_tables(measured: Sequence[Measured]) -> Iterable[tuple[str, list[tuple[str, ...]]]]:
     tables: dict[str, list[tuple[str, ...]]] = {}
     for m in measured:
-        if m.by is not None and m.part is not None:
-            title = f"{m.metric.replace('_', ' ')} by {m.by}, with {100 * m.confidence:g}% confidence"
+        if m.part is not None:
+            metric, by, sure = m.subject.metric, m.subject.by, m.subject.confidence * 100
+            title = f"{metric.replace('_', ' ')} by {by}, with {sure:.4g}% confidence"
             cells = (*_cells(m.candidate), _cells(m.champion)[0], *_cells(m.worse_by))
-            tables.setdefault(title, []).append((m.part, f"{m.rows:,}", *cells))
+            tables.setdefault(title, []).append((f"{m.small:,} {m.part}" if m.small else m.part, f"{m.rows:,}", *cells))
     return tables.items()
 
 

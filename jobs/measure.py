@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.bootstrap import Array, Draws, Statistic, estimate, mean_of, proportion, replicate, statistic
-from model_registry.rules import CHANGED, COSTS, HIGHER_IS_BETTER, Estimate, Measured, MetricRule
+from model_registry.rules import (
+    CHANGED,
+    COSTS,
+    HIGHER_IS_BETTER,
+    RANKED,
+    Estimate,
+    Measured,
+    MetricRule,
+    Mode,
+    Subject,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Labels = np.ndarray[Any, np.dtype[np.object_]]
 MANY_VALUES = 20
+LONGEST_NAME = 80
 NULL = "(null)"
+NOTHING = Estimate.exact(float("nan"))
 
 
 @dataclass(frozen=True)
@@ -38,118 +51,121 @@ class Scored:
 def measure_rules(
     rules: Sequence[MetricRule], scored: Scored, columns: Mapping[str, pd.Series[Any]], seed: int
 ) -> tuple[Measured, ...]:
-    """The measurements that the rules ask for; `columns` holds the columns that they slice by. Costs are left out."""
+    """The measurements that the rules ask for; `columns` holds the columns that they slice by.
+
+    Costs, rules that are off, and changed predictions where there is no champion are left out.
+    """
+    asked = [rule for rule in rules if rule.mode is not Mode.off and rule.metric not in COSTS]
+    gaps = {rule.subject for rule in asked if rule.largest_gap is not None}
     found: list[Measured] = []
-    for rule in _subjects(rules):
-        if rule.by is None:
-            found.append(_measured(rule, scored, Draws(len(scored), seed))[0])
+    for subject in dict.fromkeys(rule.subject for rule in asked):
+        if subject.metric == CHANGED and scored.champion is None:
+            continue
+        if subject.by is None:
+            found.append(_measured(subject, scored, Draws(len(scored), seed))[0])
         else:
-            found += _slices(rule, scored, slice_labels(columns[rule.by]), seed)
+            labels = slice_labels(columns[subject.by])
+            found += _slices(subject, scored, labels, seed, with_gap=subject in gaps)
     return tuple(found)
-
-
-def _subjects(rules: Sequence[MetricRule]) -> list[MetricRule]:
-    """One rule for each thing to measure, however many rules look at it: the smallest slices, the gap if any asks."""
-    found: dict[tuple[object, ...], MetricRule] = {}
-    for rule in rules:
-        if rule.metric not in COSTS:
-            key = (rule.metric, rule.confidence, rule.by, rule.change)
-            there = found.get(key, rule)
-            gap = there.largest_gap if there.largest_gap is not None else rule.largest_gap
-            least = min(there.minimum_rows, rule.minimum_rows)
-            found[key] = replace(there, minimum_rows=least, largest_gap=gap)
-    return list(found.values())
 
 
 def measure_costs(rules: Sequence[MetricRule], costs: Mapping[str, float], rows: int) -> tuple[Measured, ...]:
     """The costs that the rules bound, as measurements without sampling error."""
-    return tuple(
-        Measured(rule.metric, rule.confidence, rows, Estimate.exact(costs[rule.metric]))
-        for rule in {rule.metric: rule for rule in rules if rule.metric in COSTS}.values()
-    )
+    subjects = dict.fromkeys(rule.subject for rule in rules if rule.metric in COSTS)
+    return tuple(Measured(subject, rows, Estimate.exact(costs[subject.metric])) for subject in subjects)
 
 
-def slice_labels(column: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.object_]]:
+def slice_labels(column: pd.Series[Any]) -> Labels:
     """The slice of each row: its value as text, or the quarter that it is in where there are many different numbers."""
     import pandas as pd
 
-    missing = column.isna().to_numpy()
-    if pd.api.types.is_numeric_dtype(column) and column.nunique() > MANY_VALUES:
-        edges = np.unique(np.quantile(column[~missing].astype(float), [0, 0.25, 0.5, 0.75, 1]))
-        place = np.clip(np.searchsorted(edges, column.astype(float), side="right") - 1, 0, len(edges) - 2)
-        digits = next(d for d in range(6, 18) if d == 17 or len({f"{edge:.{d}g}" for edge in edges}) == len(edges))
-        names = np.array([f"{low:.{digits}g} to {high:.{digits}g}" for low, high in pairwise(edges)], dtype=object)
-        labels = names[place]
+    missing = column.isna().to_numpy(dtype=bool)
+    labels = np.full(len(column), NULL, dtype=object)
+    known = column[~missing]
+    if pd.api.types.is_numeric_dtype(known) and known.nunique() > MANY_VALUES:
+        labels[~missing] = _quarters(known.to_numpy(dtype=np.float64))
     else:
-        labels = np.array(
-            [f"{value:.15g}" if isinstance(value, float) else str(value)[:80] for value in column], dtype=object
-        )
-    labels[missing] = NULL
+        labels[~missing] = [f"{v:.15g}" if isinstance(v, float | np.floating) else str(v)[:LONGEST_NAME] for v in known]
     return labels
 
 
-def _measured(rule: MetricRule, scored: Scored, draws: Draws, part: str | None = None) -> tuple[Measured, Array]:
+def _quarters(values: Array) -> Labels:
+    """The quarter of each number, named by its ends; the lower end belongs to it."""
+    edges = np.unique(np.quantile(values, [0, 0.25, 0.5, 0.75, 1], method="lower"))
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    digits = next(d for d in range(4, 18) if len({f"{edge:.{d}g}" for edge in edges}) == len(edges))
+    names = [f"{low:.{digits}g} to {high:.{digits}g}" for low, high in pairwise(edges)]
+    return np.array(names, dtype=object)[place]
+
+
+def _measured(subject: Subject, scored: Scored, draws: Draws, part: str | None = None) -> tuple[Measured, Array]:
     """The measurement over these rows, and the candidate's replicates."""
-    statistics = [_statistic(rule, scored, scored.candidate)]
-    if scored.champion is not None and rule.metric != CHANGED:
-        statistics.append(_statistic(rule, scored, scored.champion))
+    statistics = [_statistic(subject, scored, scored.candidate)]
+    if scored.champion is not None and subject.metric != CHANGED:
+        statistics.append(_statistic(subject, scored, scored.champion))
     values = replicate(statistics, draws)
     champion = values[1] if len(values) > 1 else None
     worse = None
     if champion is not None:
-        worse = champion - values[0] if HIGHER_IS_BETTER[rule.metric] else values[0] - champion
+        worse = champion - values[0] if HIGHER_IS_BETTER[subject.metric] else values[0] - champion
     measured = Measured(
-        metric=rule.metric,
-        confidence=rule.confidence,
+        subject,
         rows=len(scored),
-        candidate=estimate(values[0], rule.confidence),
-        champion=estimate(champion, rule.confidence) if champion is not None else None,
-        worse_by=estimate(worse, rule.confidence) if worse is not None else None,
-        by=rule.by,
+        candidate=estimate(values[0], subject.confidence),
+        champion=estimate(champion, subject.confidence) if champion is not None else None,
+        worse_by=estimate(worse, subject.confidence) if worse is not None else None,
         part=part,
-        change=rule.change,
+        rarer=_rarer(subject, scored),
     )
-    if rule.metric == CHANGED:
-        share = float(values[0][0])
-        measured = replace(measured, candidate=proportion(share, len(scored), rule.confidence))
+    if subject.metric == CHANGED:
+        measured = replace(measured, candidate=proportion(float(values[0][0]), len(scored), subject.confidence))
     return measured, values[0]
 
 
-def _statistic(rule: MetricRule, scored: Scored, score: Array) -> Statistic:
-    if rule.metric != CHANGED:
-        return statistic(rule.metric, scored.target, score)
-    if scored.champion is None:
-        return mean_of(np.zeros(len(scored)))  # nothing to differ from
-    return mean_of((np.abs(scored.candidate - scored.champion) > (rule.change or 0.0)).astype(np.float64))
+def _rarer(subject: Subject, scored: Scored) -> int | None:
+    if subject.metric not in RANKED:
+        return None
+    return int(min(np.sum(scored.target == 0), np.sum(scored.target == 1)))
 
 
-def _slices(rule: MetricRule, scored: Scored, labels: np.ndarray[Any, Any], seed: int) -> list[Measured]:
+def _statistic(subject: Subject, scored: Scored, score: Array) -> Statistic:
+    if subject.metric != CHANGED or scored.champion is None:
+        return statistic(subject.metric, scored.target, score)
+    change = np.abs(scored.candidate - scored.champion)
+    return mean_of(np.where(np.isnan(change), np.nan, change > (subject.change or 0.0)))
+
+
+def _slices(subject: Subject, scored: Scored, labels: Labels, seed: int, *, with_gap: bool) -> list[Measured]:
+    """Every slice that is large enough, the others put together, and the gap between the slices where it is wanted."""
+    import pandas as pd
+
+    place, parts = pd.factorize(labels, sort=True)
+    sizes = np.bincount(place)
+    rows_by_part = np.split(np.argsort(place, kind="stable"), np.cumsum(sizes)[:-1])
+    smallest = subject.minimum_rows or 1
     found, drawn = [], {}
-    for part in sorted(set(labels)):
-        rows = labels == part
-        if rows.sum() < rule.minimum_rows:
-            unknown = Estimate.exact(float("nan"))
-            found.append(_of_slice(rule, int(rows.sum()), unknown, part))
-            continue
-        measured, values = _measured(rule, scored.only(rows), Draws(int(rows.sum()), seed, f"{rule.by}={part}"), part)
-        found.append(measured)
-        drawn[part] = values
-    if rule.largest_gap is not None:
-        found.append(_gap(rule, {measured.part: measured for measured in found}, drawn))
-    return found
+    for part, rows in zip(parts, rows_by_part, strict=True):
+        if len(rows) >= smallest:
+            draws = Draws(len(rows), seed, f"{subject.by}={part}")
+            measured, values = _measured(subject, scored.only(rows), draws, part)
+            found.append(measured)
+            if measured.enough(smallest):
+                drawn[part] = values
+    gap = [_gap(subject, {m.part: m for m in found if m.part in drawn}, drawn)] if with_gap else []
+    small = sizes[sizes < smallest]
+    if len(small):
+        found.append(Measured(subject, int(small.sum()), NOTHING, part="smaller ones", small=len(small)))
+    return found + gap
 
 
-def _of_slice(rule: MetricRule, rows: int, value: Estimate, part: str) -> Measured:
-    return Measured(rule.metric, rule.confidence, rows, value, by=rule.by, part=part, change=rule.change)
-
-
-def _gap(rule: MetricRule, slices: Mapping[str | None, Measured], drawn: Mapping[str, Array]) -> Measured:
+def _gap(subject: Subject, slices: Mapping[str | None, Measured], drawn: Mapping[str, Array]) -> Measured:
     """The difference between the slices with the highest and the lowest value, and its bounds."""
-    known = [part for part, values in drawn.items() if np.isfinite(slices[part].candidate.value)]
-    if len(known) < 2:
-        return Measured(rule.metric, rule.confidence, 0, Estimate.exact(float("nan")), by=rule.by, pair=("-", "-"))
-    low, *_, high = sorted(known, key=lambda part: slices[part].candidate.value)
-    shared = min(len(drawn[low]), len(drawn[high]))
-    gap = estimate(drawn[high][:shared] - drawn[low][:shared], rule.confidence)
+    if len(drawn) < 2:
+        return Measured(subject, 0, NOTHING, pair=("", ""))
+    low, *_, high = sorted(drawn, key=lambda part: slices[part].candidate.value)
     rows = min(slices[low].rows, slices[high].rows)
-    return Measured(rule.metric, rule.confidence, rows, gap, by=rule.by, pair=(low, high), change=rule.change)
+    if any(np.isnan(measured.candidate.value) for measured in slices.values()):
+        return Measured(subject, rows, NOTHING, pair=(low, high))
+    shared = min(len(drawn[low]), len(drawn[high]))
+    gap = estimate(drawn[high][:shared] - drawn[low][:shared], subject.confidence)
+    return Measured(subject, rows, gap, pair=(low, high))

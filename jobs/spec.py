@@ -15,7 +15,7 @@ from jobs.spec_gates import MetricGate, Part, PromotionPolicy
 from jobs.spec_schedule import Ready, Schedules
 from jobs.spec_types import Duration, Name, Zone
 from model_registry.evidence import Severity
-from model_registry.rules import CHANGED, COSTS
+from model_registry.rules import CHANGED, COSTS, Mode
 
 CLASSIFICATION_METRICS = ("auc", "average_precision", "log_loss", "brier", "calibration_error")
 REGRESSION_METRICS = ("rmse", "mae", "r2", "calibration_error")
@@ -178,7 +178,7 @@ class ModelSpec(Part):
     """Expectations about every batch, beyond those that always hold (rows are there, keys are unique)."""
     output_checks: OutputChecks
     metric_gates: tuple[MetricGate, ...] = Field(min_length=1)
-    """Rules for a candidate; all must hold."""
+    """Rules for a candidate; all must hold, and at least one is enforced."""
     behaviour: Behaviour = Behaviour()
     """How a candidate must score rows that the holdout does not have; these count like the metric gates."""
     promotion: PromotionPolicy = PromotionPolicy()
@@ -201,6 +201,8 @@ class ModelSpec(Part):
             for gate in self.metric_gates
             if gate.metric not in {*self.metrics, *COSTS, CHANGED}
         ]
+        if all(gate.mode is not Mode.enforce for gate in self.metric_gates):
+            found.append("metric_gates: no rule has mode enforce, so that every candidate would pass; enforce one")
         if self.training.holdout >= self.training.window:
             found.append("training.holdout must be shorter than training.window")
         if len(set(self.key)) != len(self.key):

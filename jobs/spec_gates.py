@@ -36,7 +36,8 @@ class MetricGate(Part):
         "load_ratio",
         "artifact_mb",
     ]
-    """A metric of the task on the holdout; `changed_predictions` (the share of rows scored differently from the
+    """A metric of the task on the holdout (`calibration_error`: the root mean square distance of mean target and mean
+    score over ten bins, less what chance adds); `changed_predictions` (the share of rows scored differently from the
     champion); or a cost: `latency_ratio` and `load_ratio` (time to score 1000 rows, and to load, over a fixed reference
     measured in the same run), `artifact_mb` (size of the version's files)."""
     at_least: float | None = None
@@ -48,7 +49,8 @@ class MetricGate(Part):
     better_by: float | None = Field(default=None, ge=0)
     """How much better than the champion on the same rows it must be."""
     by: str | None = None
-    """A column of the source: the bounds then hold for every value of it (numbers with many values: quarters)."""
+    """A column of the source, or its partition column: the bounds then hold for every value of it (of numbers with many
+    values: for every quarter)."""
     largest_gap: float | None = Field(default=None, ge=0)
     """With `by`: largest difference allowed between the best and the worst slice."""
     by_more_than: float | None = Field(default=None, ge=0)

@@ -76,12 +76,17 @@ class GateReport:
     @property
     def passed(self) -> bool:
         """True when at least one check was answered and none of severity error failed."""
-        return any(check.outcome != TOO_FEW for check in self.asked) and not self.failures
+        return bool(self.answered) and not self.failures
 
     @property
     def asked(self) -> tuple[Check, ...]:
         """The checks that are not off."""
         return tuple(c for c in self.checks if c.severity is not Severity.off)
+
+    @property
+    def answered(self) -> tuple[Check, ...]:
+        """The checks that were asked and that had enough rows for an answer."""
+        return tuple(c for c in self.asked if c.outcome != TOO_FEW)
 
     @property
     def off(self) -> tuple[Check, ...]:
@@ -101,9 +106,10 @@ class GateReport:
     def verdict(self) -> str:
         """The report in one sentence."""
         if not self.asked:
-            return f"The {self.gate} of {self.subject} is closed: no check was evaluated."
+            why = ": all of them are off" if self.checks else ""
+            return f"The {self.gate} of {self.subject} is closed: no check was evaluated{why}."
         if not self.failures and not self.passed:
-            return f"The {self.gate} of {self.subject} is closed: there were {TOO_FEW} for any of its checks."
+            return f"The {self.gate} of {self.subject} is closed: no check had enough rows for an answer."
         if self.passed:
             warned = f", {len(self.warnings)} warned" if self.warnings else ""
             off = f", {len(self.off)} off" if self.off else ""

@@ -229,7 +229,7 @@ def _done(history: list[Promotion], candidate: Version, request: Request) -> Pro
         renewed = there is not None and there.kind is Kind.override and request.until not in {None, there.until}
         if there is None or there.version != candidate.number or renewed:
             return None
-        words = f"{candidate} is in production already."
+        words = f"{candidate} is in production already{_override(there)}."
     else:
         if standing(history, request.stage, request.recorded_at) != candidate.number:
             return None
@@ -238,6 +238,14 @@ def _done(history: list[Promotion], candidate: Version, request: Request) -> Pro
     if request.id is not None and there.request == request.id:
         return _result(candidate, replace(request, effective_from=there.effective_from, until=there.until))
     return PromotionResult(Outcome.unchanged, candidate, request.stage, None, words)
+
+
+def _override(there: Promotion) -> str:
+    if there.until is None:
+        return ""
+    return (
+        f", by an override until {there.until:%Y-%m-%d %H:%M} UTC: to keep it longer, override again with that --until"
+    )
 
 
 def _kept_back(history: list[Promotion], decision: Decision, request: Request) -> PromotionResult | None:

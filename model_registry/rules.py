@@ -23,6 +23,8 @@ HIGHER_IS_BETTER = {
 }
 COSTS = ("latency_ratio", "load_ratio", "artifact_mb")
 CHANGED = "changed_predictions"
+RANKED = ("auc", "average_precision")  # without both classes there is nothing to rank
+RARER = 10  # fewest rows of a class from which a ranking is judged
 
 
 class Mode(StrEnum):
@@ -44,6 +46,20 @@ class TooFew(StrEnum):
     fail = "fail"
     warn = "warn"
     accept = "pass"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a rule looks at: rules with the same subject share its measurements.
+
+    `minimum_rows` is the size from which a slice is measured, None where nothing is sliced.
+    """
+
+    metric: str
+    confidence: float
+    by: str | None = None
+    change: float | None = None
+    minimum_rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,12 @@ class MetricRule:
         """All bounds, set or not."""
         return (self.at_least, self.at_most, self.not_worse_by, self.better_by, self.largest_gap)
 
+    @property
+    def subject(self) -> Subject:
+        """What the rule looks at."""
+        smallest = self.minimum_rows if self.by else None
+        return Subject(self.metric, self.confidence, self.by, self.change, smallest)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -91,19 +113,24 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric over some rows of the holdout: all of them, or the slice in which column `by` is `part`.
+    """A subject over some rows of the holdout: all of them, or the slice in which its column is `part`.
 
     `worse_by` is how much worse than the champion on the same rows the candidate is (negative: better). `pair` names
-    the best and the worst slice where `candidate` is the gap between them.
+    the slices with the lowest and the highest value where `candidate` is the gap between them. `rarer` counts the rows
+    of the rarer class where the metric needs both. `small` is the number of slices below the minimum that are put
+    together here, unmeasured.
     """
 
-    metric: str
-    confidence: float
+    subject: Subject
     rows: int
     candidate: Estimate
     champion: Estimate | None = None
     worse_by: Estimate | None = None
-    by: str | None = None
     part: str | None = None
     pair: tuple[str, str] | None = None
-    change: float | None = None
+    rarer: int | None = None
+    small: int = 0
+
+    def enough(self, minimum_rows: int) -> bool:
+        """Whether so many rows, with both classes among them, are enough to conclude anything."""
+        return not self.small and self.rows >= minimum_rows and (self.rarer is None or self.rarer >= RARER)

@@ -92,6 +92,12 @@ def test_what_does_not_fit_together_is_said(before: str, after: str, says: str) 
     assert says in str(caught.value)
 
 
+def test_a_gate_that_only_warns_is_no_gate() -> None:
+    text = GOOD.replace(", mode: warn", "").replace("- {metric: ", "- {mode: warn, metric: ")
+    with pytest.raises(InvalidSpec, match="no rule has mode enforce, so that every candidate would pass; enforce one"):
+        parse_spec(text, "model.yaml")
+
+
 def test_a_time_zone_that_there_is_not() -> None:
     with pytest.raises(InvalidSpec, match="an IANA time zone, like UTC"):
         parse_spec(GOOD.replace("every: day", "every: day\n  timezone: Mars/Base"), "model.yaml")

@@ -168,6 +168,19 @@ def test_champion_and_candidate_are_measured_on_the_same_rows(open_shop: Any) ->
     assert judge(job).action == "promote"
 
 
+def test_a_model_is_sliced_by_the_days_of_its_holdout_and_by_columns_that_are_no_features(open_shop: Any) -> None:
+    spec = (open_shop.settings.models / "toys" / "model.yaml").read_text()
+    gates = "metric_gates: [{metric: brier, at_most: 0.5, by: day}, {metric: brier, at_most: 0.5, by: toy_id}, "
+    open_shop.write_model(spec=spec.replace("metric_gates: [", gates))
+    job = open_shop.job("2026-01-19", "sliced")
+    train(job)
+    measured = evaluate(job).measured
+    days = [m for m in measured if m.subject.by == "day"]
+    assert [(m.part, m.rows) for m in days] == [(f"2026-01-{day}", 120) for day in (16, 17, 18)]
+    assert [(m.small, m.rows) for m in measured if m.subject.by == "toy_id"] == [(360, 360)]
+    assert judge(job).report.passed
+
+
 def test_retraining_the_champion_again_changes_nothing(open_shop: Any) -> None:
     job = open_shop.job(DAY, "again")
     train(job)

@@ -23,11 +23,13 @@ from typing import Any
 import psycopg
 import pytest
 from registry.desk import Desk, Shelf, open_registry
+from registry.judging import Judge, Versions
 from registry.moving import Place, start_forking
 
 from model_registry.evidence import Check, GateReport, Severity
 from model_registry.ledger import Ledger
 from model_registry.memory_store import MemoryStore
+from model_registry.metric_gate import judge
 from model_registry.store import NewVersion, RegistryStore, Version
 
 TRAINED_FROM = datetime(2013, 1, 1, tzinfo=UTC)
@@ -287,3 +289,15 @@ def _room(request: pytest.FixtureRequest, kind: str, model: str, folder: Path) -
     from model_registry.mlflow_store import MlflowStore
 
     return Room(kind, MlflowStore(request.getfixturevalue(kind.replace("-", "_"))), model, folder)
+
+
+@pytest.fixture
+def first(version_of: Versions) -> Judge:
+    """Judge a first version."""
+    return lambda rule, *measured: judge(version_of(1), None, measured, [rule])
+
+
+@pytest.fixture
+def against(version_of: Versions) -> Judge:
+    """Judge version 2 against version 1."""
+    return lambda rule, *measured: judge(version_of(2), version_of(1), measured, [rule])

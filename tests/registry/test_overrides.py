@@ -61,7 +61,12 @@ def test_a_renewed_override_is_shown_with_its_new_end(desk: Desk) -> None:
     later = FAR + timedelta(days=30)
     assert desk.override(second, later, day(1), reason="the storm goes on").outcome is Outcome.promoted
     assert desk.store.version(MODEL, 2).override == "until 2190-01-31 00:00 UTC by ada: the storm goes on"
-    assert desk.override(second, later, day(2)).outcome is Outcome.unchanged
+    again = desk.override(second, later, day(2))
+    assert again.outcome is Outcome.unchanged
+    assert again.sentence == (
+        "flight_delays version 2 is in production already, by an override until 2190-01-31 00:00 UTC: to keep it "
+        "longer, override again with that --until."
+    )
     assert [p.until for p in desk.history()] == [None, FAR, later]
 
 
