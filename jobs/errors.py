@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-def disk_is_full(folder: Path | None = None) -> Unavailable:
+def disk_is_full(folder: Path | str | None = None) -> Unavailable:
     """The error to raise for ENOSPC."""
     where = f" of {folder}" if folder is not None else ""
     return Unavailable(f"The disk{where} is full: free some space and run the same again; nothing was published.")

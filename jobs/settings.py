@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.errors import Misconfigured
+from jobs.storage import ObjectPath, Place, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +44,8 @@ class Settings:
 
     home: Path
     models: Path
-    data: Path
-    tables: Path
+    data: Place
+    tables: Place
     work: Path
     cache: Path
     snapshots: Path
@@ -64,12 +65,16 @@ class Settings:
         def folder(name: str, default: Path) -> Path:
             return Path(env.get(f"LAMPLIGHTER_{name}") or default).resolve()
 
+        def anywhere(name: str, default: Path) -> Place:
+            found = place(env.get(f"LAMPLIGHTER_{name}") or str(default))
+            return found if isinstance(found, ObjectPath) else found.resolve()
+
         tracking_uri = env.get("MLFLOW_TRACKING_URI")
         return cls(
             home=home,
             models=folder("MODELS", PROJECT / "models"),
-            data=folder("DATA", home / "data"),
-            tables=folder("TABLES", home / "tables"),
+            data=anywhere("DATA", home / "data"),
+            tables=anywhere("TABLES", home / "tables"),
             work=folder("WORK", home / "work"),
             cache=folder("CACHE", home / "cache"),
             snapshots=folder("SNAPSHOTS", home / "snapshots"),
