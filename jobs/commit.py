@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 
 from jobs.errors import Superseded, Unavailable
 from jobs.fragments import WrittenFile
 from jobs.steps import step
+from jobs.storage import Place, reaching
 from jobs.table import (
     PARTITION,
     Publication,
@@ -27,6 +28,7 @@ from jobs.table import (
     history,
     metadata,
     open_table,
+    open_version,
     predictions_path,
     published,
     rejected_path,
@@ -35,7 +37,6 @@ from jobs.table import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from jobs.context import JobContext
 
@@ -89,7 +90,7 @@ def follow(job: JobContext) -> None:
     there = published(path).get(job.partition.key)
     if there is None or there.rejected_files is None:
         return
-    table = DeltaTable(path, version=there.table_version)  # its number then: somebody may have published since
+    table = open_version(path, there.table_version)  # its number then: somebody may have published since
     number = _transaction(job, table)
     columns = rejected_schema(_key_of(table, job.spec.key))
     for _ in range(TRIES):
@@ -102,7 +103,7 @@ def follow(job: JobContext) -> None:
     raise _busy(job)
 
 
-def committed(path: Path, attempt: str) -> bool:
+def committed(path: Place, attempt: str) -> bool:
     """Whether this attempt has published already: it committed, and the caller did not learn of it."""
     table = open_table(path)
     return table is not None and any(commit.get(ATTEMPT) == attempt for commit in history(table))
@@ -110,7 +111,7 @@ def committed(path: Path, attempt: str) -> bool:
 
 def _replace(
     job: JobContext,
-    path: Path,
+    path: Place,
     table: DeltaTable,
     columns: pa.Schema,
     files: Sequence[WrittenFile],
@@ -123,14 +124,15 @@ def _replace(
         custom_metadata={ATTEMPT: attempt, **about}, app_transactions=[Transaction(app_id(job.partition), number)]
     )
     try:
-        table.create_write_transaction(
-            [_action(file, job.partition.key, path) for file in files],
-            mode="overwrite",
-            schema=pa.schema([*columns, pa.field(PARTITION, pa.string())]),
-            partition_by=[PARTITION],
-            partition_filters=[(PARTITION, "=", job.partition.key)],
-            commit_properties=properties,
-        )
+        with reaching(path, (OSError, DeltaError)):
+            table.create_write_transaction(
+                [_action(file, job.partition.key, path) for file in files],
+                mode="overwrite",
+                schema=pa.schema([*columns, pa.field(PARTITION, pa.string())]),
+                partition_by=[PARTITION],
+                partition_filters=[(PARTITION, "=", job.partition.key)],
+                commit_properties=properties,
+            )
     except CommitFailedError:  # the next try finds out whether it was about this partition
         return False
     return True
@@ -145,7 +147,7 @@ def _key_of(table: DeltaTable, key: Sequence[str]) -> pa.Schema:
     return pa.schema([pa.field(name, there.field(name).type) for name in key])
 
 
-def _action(file: WrittenFile, partition: str, table: Path) -> AddAction:
+def _action(file: WrittenFile, partition: str, table: Place) -> AddAction:
     modified = int((table / file.path).stat().st_mtime * 1000)
     stats = json.dumps({"numRecords": file.rows})
     return AddAction(file.path, file.size, {PARTITION: partition}, modified, data_change=True, stats=stats)

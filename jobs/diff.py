@@ -18,6 +18,7 @@ import numpy as np
 from jobs.diff_buckets import Bucketed, buckets_for, spread
 from jobs.errors import Misconfigured
 from jobs.settings import make_folder
+from jobs.storage import Place, open_parquet, place
 from jobs.table import (
     PARTITION,
     Publication,
@@ -159,10 +160,10 @@ def _seen(found: Sequence[Publication], at: int | None, what: str) -> Publicatio
     return seen[-1]
 
 
-def _files(path: Path, side: Publication) -> list[Path]:
+def _files(path: Place, side: Publication) -> list[Place]:
     table = open_table(path, side.table_version)
     names = table.file_uris(file_pruning_predicate=[(PARTITION, "=", side.partition)]) if table is not None else []
-    return [Path(name.removeprefix("file://")) for name in sorted(names)]
+    return [place(name) for name in sorted(names)]
 
 
 @dataclass
@@ -219,24 +220,22 @@ def _rejected(job: JobContext, old: Publication, new: Publication) -> tuple[dict
 
 
 def _rejected_rows(job: JobContext, side: Publication) -> Counter[tuple[Any, ...]]:
-    import pyarrow.parquet as pq
-
     names = [*job.spec.key, "reason"]
     rows: Counter[tuple[Any, ...]] = Counter()
     for path in _rejected_files(job, side):
-        columns = pq.ParquetFile(path).read(columns=names).select(names)
+        columns = open_parquet(path).read(columns=names).select(names)
         rows.update(zip(*(columns[column].to_pylist() for column in names), strict=True))
     return rows
 
 
-def _rejected_files(job: JobContext, side: Publication) -> list[str]:
+def _rejected_files(job: JobContext, side: Publication) -> list[Place]:
     """The files that the publication lists, or those of the table that it names, as the first release did."""
     path = rejected_path(job.settings, job.spec)
     if side.rejected_files is not None:
-        return [str(path / file.path) for file in side.rejected_files]
+        return [path / file.path for file in side.rejected_files]
     table = open_table(path, side.rejected_table_version) if side.rejected_table_version is not None else None
     pruned = [(PARTITION, "=", side.partition)]
-    return [] if table is None else [u.removeprefix("file://") for u in table.file_uris(file_pruning_predicate=pruned)]
+    return [] if table is None else [place(u) for u in table.file_uris(file_pruning_predicate=pruned)]
 
 
 def _by_reason(rows: Counter[tuple[Any, ...]]) -> dict[str, int]:

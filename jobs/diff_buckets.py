@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from jobs.storage import open_parquet, read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
+
+    from jobs.storage import Place
 
 ROWS_PER_BUCKET = 250_000
 MOST_BUCKETS = 256
@@ -48,10 +51,10 @@ def buckets_for(rows: int) -> int:
     return max(1, min(MOST_BUCKETS, -(-rows // ROWS_PER_BUCKET)))
 
 
-def spread(files: Sequence[Path], key: Sequence[str], buckets: int, folder: Path) -> Bucketed:
+def spread(files: Sequence[Place], key: Sequence[str], buckets: int, folder: Path) -> Bucketed:
     """Read files of predictions batch by batch, and append each row to its bucket's file in `folder`."""
     folder.mkdir(parents=True)
-    schema = pa.schema([pq.read_schema(files[0]).field(name) for name in (*key, "score")]) if files else None
+    schema = pa.schema([read_schema(files[0]).field(name) for name in (*key, "score")]) if files else None
     rows, low, high = 0, np.inf, -np.inf
     with ExitStack() as stack:
         writers = [
@@ -59,9 +62,7 @@ def spread(files: Sequence[Path], key: Sequence[str], buckets: int, folder: Path
             for number in range(buckets)
         ]
         for file in files:
-            for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches(
-                BATCH, columns=[*key, "score"]
-            ):
+            for batch in open_parquet(file).iter_batches(BATCH, columns=[*key, "score"]):
                 table = pa.Table.from_batches([batch]).select([*key, "score"]).cast(schema)
                 bucket = _bucket(table, key, buckets)
                 for number in np.unique(bucket):

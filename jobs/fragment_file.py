@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from jobs.errors import disk_is_full
 from jobs.fragments import WrittenFile, checksum
+from jobs.storage import Place, arrow, place, trouble
 
 OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "coerce_timestamps": "us"}
 
@@ -26,7 +26,7 @@ class FragmentFile:
     def __init__(self, folder: str, name: str) -> None:
         self.rows = 0
         self._name = name
-        self._path = Path(folder) / name
+        self._path = place(folder) / name
         self._writer: pq.ParquetWriter | None = None
 
     def write(self, table: pa.Table) -> None:
@@ -36,7 +36,8 @@ class FragmentFile:
         with _full_disk(self._path):
             if self._writer is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._writer = pq.ParquetWriter(self._path, table.schema, **OPTIONS)
+                path, files = arrow(self._path)
+                self._writer = pq.ParquetWriter(path, table.schema, filesystem=files, **OPTIONS)
             self._writer.write_table(table)
         self.rows += table.num_rows
 
@@ -64,10 +65,12 @@ class FragmentFile:
 
 
 @contextmanager
-def _full_disk(path: Path) -> Iterator[None]:
+def _full_disk(path: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise disk_is_full(path.parent) from error
+            raise disk_is_full(str(path.parent)) from error
+        if (known := trouble(path, error)) is not None:
+            raise known from error
         raise

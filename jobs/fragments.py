@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pydantic import ValidationError
 
-from model_registry.codec import digest, from_json, write_json
+from jobs.storage import Place, keep_json
+from model_registry.codec import digest, from_json
 
 if TYPE_CHECKING:
     from jobs.plan import Plan
@@ -32,7 +32,7 @@ class WrittenFile:
     rows: int
     checksum: str = ""
 
-    def is_intact(self, folder: Path) -> bool:
+    def is_intact(self, folder: Place) -> bool:
         """Whether the file is there with the bytes that were written."""
         path = folder / self.path
         try:
@@ -83,17 +83,17 @@ def fence_of(name: str) -> int | None:
     return int(number) if dash and len(number) == 6 and number.isdecimal() else None
 
 
-def record_path(table: Path, partition: str, key: str, fragment: int) -> Path:
+def record_path(table: Place, partition: str, key: str, fragment: int) -> Place:
     """Where the record of a fragment is."""
     return table / RECORDS / f"partition={partition}" / key / f"{fragment:05d}.json"
 
 
-def keep_record(path: Path, result: FragmentResult) -> None:
+def keep_record(path: Place, result: FragmentResult) -> None:
     """Leave the record, whole or not at all."""
-    write_json(path, result)
+    keep_json(path, result)
 
 
-def known(path: Path, predictions: Path, rejected: Path) -> FragmentResult | None:
+def known(path: Place, predictions: Place, rejected: Place) -> FragmentResult | None:
     """The result that an earlier attempt left, if its files are intact."""
     try:
         found = from_json(FragmentResult, path.read_text(encoding="utf-8"))
@@ -105,7 +105,7 @@ def known(path: Path, predictions: Path, rejected: Path) -> FragmentResult | Non
     return found if there else None
 
 
-def checksum(path: Path) -> str:
+def checksum(path: Place) -> str:
     """The sha256 of a file's bytes."""
     total = sha256()
     with path.open("rb") as content:

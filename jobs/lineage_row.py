@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from jobs.errors import Misconfigured
+from jobs.storage import Place, arrow
 from jobs.table import PARTITION, open_table, predictions_path, rejected_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
@@ -71,7 +71,8 @@ def _rejected(
         return _read(path, publication.rejected_table_version, publication.partition, named)
     found: list[dict[str, Any]] = []
     for file in publication.rejected_files:
-        rows = ds.dataset(path / file.path)
+        where, filesystem = arrow(path / file.path)
+        rows = ds.dataset(where, filesystem=filesystem)
         found += rows.to_table(filter=_wanted(rows.schema, named)).to_pylist()
     return found
 
@@ -81,7 +82,7 @@ def _wanted(schema: pa.Schema, key: dict[str, str]) -> pc.Expression:
     return functools.reduce(operator.and_, tests)
 
 
-def _read(path: Path, table_version: int | None, partition: str, key: dict[str, str]) -> list[dict[str, Any]]:
+def _read(path: Place, table_version: int | None, partition: str, key: dict[str, str]) -> list[dict[str, Any]]:
     table = open_table(path, table_version) if table_version is not None else None
     if table is None:
         return []

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.batches import read_batches
 from jobs.commit import not_overtaken
@@ -25,6 +24,7 @@ from jobs.report_page import write_page
 from jobs.row_digest import RowDigest
 from jobs.score import ScoreResult
 from jobs.steps import step
+from jobs.storage import Place, read_schema
 from jobs.table import predictions_path, rejected_path, same_types
 from model_registry.evidence import Check, GateReport
 
@@ -86,12 +86,12 @@ def output_gate(job: JobContext) -> OutputGateResult:
     return result
 
 
-def read_back(spec: ModelSpec, scored: ScoreResult, table: Path, beside: Path) -> ReadBack:
+def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place) -> ReadBack:
     """Read the files of the scores and of the rejected rows, in the folders of their tables, batch by batch."""
     key = list(spec.key)
     good = [table / f.predictions.path for f in scored.fragments if f.predictions is not None]
     bad = [beside / f.rejected.path for f in scored.fragments if f.rejected is not None]
-    schemas = [pa.schema([pq.read_schema(path).field(name) for name in key]) for path in good]
+    schemas = [pa.schema([read_schema(path).field(name) for name in key]) for path in good]
     alike = all(schema == schemas[0] for schema in schemas)
     one_type = alike and (not schemas or same_types(schemas[0], table))
     scores, rejects, reasons = RowDigest(), RowDigest(), Counter[str]()
@@ -125,7 +125,7 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Path, beside: Path) -
     )
 
 
-def _batches(paths: Sequence[Path], columns: list[str]) -> Iterator[pa.Table]:
+def _batches(paths: Sequence[Place], columns: list[str]) -> Iterator[pa.Table]:
     for path in paths:
         yield from read_batches(str(path), None, columns)
 

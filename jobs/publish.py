@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jobs.commit import commit_predictions, committed, follow, not_overtaken
 from jobs.errors import Rejected
@@ -18,6 +17,7 @@ from jobs.output_gate import OutputGateResult
 from jobs.plan import Plan
 from jobs.score import ScoreResult
 from jobs.steps import step
+from jobs.storage import read_schema
 from jobs.sweep import sweep
 from jobs.table import Publication, predictions_path, predictions_schema, published
 
@@ -119,5 +119,5 @@ def _files(scored: ScoreResult, which: str) -> list[WrittenFile]:
 def _key_schema(job: JobContext, scored: ScoreResult) -> pa.Schema:
     """The key's columns as the workers left them."""
     first = _files(scored, "predictions")[0]
-    written = pq.read_schema(predictions_path(job.settings, job.spec) / first.path)
+    written = read_schema(predictions_path(job.settings, job.spec) / first.path)
     return pa.schema([written.field(name) for name in job.spec.key])

@@ -6,26 +6,26 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from jobs.storage import Place, last_change, place
 
+if TYPE_CHECKING:
     from jobs.partition import Partition
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
     from jobs.spec_schedule import Ready
 
 
-def partition_folder(data: Path, path: str, column: str, partition: Partition) -> Path:
-    """The folder of a partition; `path` is taken as is when it is absolute."""
-    return data / path / f"{column}={partition.key}"
+def partition_folder(data: Place, path: str, column: str, partition: Partition) -> Place:
+    """The folder of a partition; `path` is taken as is when it is absolute or a URL."""
+    return place(path, data) / f"{column}={partition.key}"
 
 
-def parquet_paths(folder: Path) -> list[Path]:
+def parquet_paths(folder: Place) -> list[Place]:
     """The Parquet files of a partition's folder, in the order of their names; hidden ones are not counted."""
-    return sorted(p for p in folder.glob("*.parquet") if not p.name.startswith((".", "_")))
+    return sorted((p for p in folder.glob("*.parquet") if not p.name.startswith((".", "_"))), key=str)
 
 
-def waiting_for(folder: Path, ready: Ready, now: float | None = None) -> str | None:
+def waiting_for(folder: Place, ready: Ready, now: float | None = None) -> str | None:
     """What a partition's folder still lacks before it may be read, as the end of a sentence; None when it may be.
 
     `now` is the clock in seconds since 1970, the machine's own unless given.
@@ -35,7 +35,7 @@ def waiting_for(folder: Path, ready: Ready, now: float | None = None) -> str | N
     if ready.marker is not None and not (folder / ready.marker).is_file():
         return f"its marker {ready.marker} is not there"
     if ready.quiet is not None:
-        newest = max(p.stat().st_mtime for p in (folder, *folder.iterdir()))
+        newest = last_change(folder)
         quiet = timedelta(seconds=(time.time() if now is None else now) - newest)
         if quiet < ready.quiet:
             since = max(0, int(quiet.total_seconds()))

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from jobs.predictor import load_predictor
 from jobs.source import file_and_folder, treat
 from jobs.spec import ModelSpec
 from jobs.steps import step
+from jobs.storage import place
 from jobs.table import predictions_schema, publishable, rejected_schema
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     """
     listen_for_faults()  # in a worker of any engine
     fragment, reasons, total = task.fragment, Counter[str](), _Scores()
-    predictions_folder, rejected_folder = Path(task.predictions_folder), Path(task.rejected_folder)
+    predictions_folder, rejected_folder = place(task.predictions_folder), place(task.rejected_folder)
     record = record_path(predictions_folder, task.partition, task.key, fragment.number)
     if (before := known(record, predictions_folder, rejected_folder)) is not None:
         return replace(before, reused=True)

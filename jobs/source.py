@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.errors import Misconfigured, MissingPartition, Rejected, without_values
+from jobs.errors import LamplighterError, Misconfigured, MissingPartition, Rejected, without_values
 from jobs.readiness import parquet_paths, partition_folder, waiting_for
 from jobs.spec import FeatureKind
+from jobs.storage import Place, arrow, place, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ def label_files(settings: Settings, spec: ModelSpec, partition: Partition) -> li
 
 
 def partition_files(
-    data: Path, path: str, column: str, partition: Partition, ready: Ready | None = None
+    data: Place, path: str, column: str, partition: Partition, ready: Ready | None = None
 ) -> list[SourceFile]:
     """The Parquet files of a partition, in the order of their names, from metadata alone.
 
@@ -93,16 +93,19 @@ def partition_files(
     return [_source_file(p) for p in paths]
 
 
-def _source_file(path: Path) -> SourceFile:
+def _source_file(path: Place) -> SourceFile:
     metadata = _open(path).metadata
     groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
     return SourceFile(str(path), path.stat().st_size, groups)
 
 
-def _open(path: str | Path) -> pq.ParquetFile:
+def _open(path: str | Place) -> pq.ParquetFile:
     """A file that is read page by page: no more of it is in memory than what is asked for."""
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20)
+        where, files = arrow(place(str(path)))
+        file = pq.ParquetFile(
+            where, filesystem=files, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20
+        )
         _check_footer(file.metadata)
         _ = file.schema_arrow.names  # may be no UTF-8
     except BROKEN as error:
@@ -120,25 +123,32 @@ def _check_footer(metadata: pq.FileMetaData) -> None:
         raise pa.ArrowInvalid("its footer contradicts itself about the number of rows")
 
 
-def unreadable(path: str | Path, error: Exception) -> Rejected:
-    """The error to raise for a file that is broken somewhere."""
+def unreadable(path: str | Place, error: Exception) -> LamplighterError:
+    """The error to raise for a file that is broken somewhere, or that its store does not give."""
+    if (known := trouble(path, error)) is not None:
+        return known
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return Rejected(
-        f"{Path(path).name} in {Path(path).parent.name} cannot be read as Parquet: {reason}. Deliver it again."
-    )
+    return Rejected(f"{_named(path)} cannot be read as Parquet: {reason}. Deliver it again.")
 
 
-def file_and_folder(path: str | Path) -> str:
+def _named(path: str | Place) -> str:
+    where = place(str(path))
+    return f"{where.name} in {where.parent.name}"
+
+
+def file_and_folder(path: str | Place) -> str:
     """How messages name a file: its partition's folder and its name."""
-    return f"{Path(path).parent.name}/{Path(path).name}"
+    where = place(str(path))
+    return f"{where.parent.name}/{where.name}"
 
 
 def input_digest(files: Sequence[SourceFile]) -> str:
     """A sha256 over the names and the whole content of the files, in their order."""
     total = sha256()
     for file in files:
-        with Path(file.path).open("rb") as content:
-            total.update(Path(file.path).name.encode() + b"\0")
+        path = place(file.path)
+        with path.open("rb") as content:
+            total.update(path.name.encode() + b"\0")
             while block := content.read(1 << 20):
                 total.update(block)
     return total.hexdigest()
@@ -151,12 +161,10 @@ def open_with(path: str, columns: Sequence[str]) -> pq.ParquetFile:
     missing = [name for name in columns if name not in present]
     twice = [name for name in columns if present.count(name) > 1]
     if twice:
-        raise Rejected(
-            f"{Path(path).name} in {Path(path).parent.name} has two columns {twice[0]}: deliver it with one."
-        )
+        raise Rejected(f"{_named(path)} has two columns {twice[0]}: deliver it with one.")
     if missing:
         raise Rejected(
-            f"{Path(path).name} in {Path(path).parent.name} has no column {' and no column '.join(missing)}: "
+            f"{_named(path)} has no column {' and no column '.join(missing)}: "
             f"deliver it with the column, or change the spec."
         )
     return file
@@ -177,15 +185,14 @@ def read(path: str, row_groups: Sequence[int] | None, columns: Sequence[str]) ->
     return table
 
 
-def check_texts(table: pa.Table, path: str | Path) -> None:
+def check_texts(table: pa.Table, path: str | Place) -> None:
     """Raise Rejected, naming file and column, when a text of the table is not UTF-8, or an index points nowhere."""
     for name in table.column_names:
         try:
             table[name].validate(full=True)
         except pa.ArrowInvalid:
             raise Rejected(
-                f"{Path(path).name} in {Path(path).parent.name}: the column {name} holds text that is not UTF-8: "
-                f"deliver it as UTF-8."
+                f"{_named(path)}: the column {name} holds text that is not UTF-8: deliver it as UTF-8."
             ) from None
 
 

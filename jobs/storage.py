@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -20,11 +20,17 @@ from jobs.storage_options import delta_options, filesystem
 from model_registry.codec import to_json, write_json
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.fs as pafs
+    import pyarrow.parquet as pq
 
 _URL = re.compile(r"^([a-z][a-z0-9+.-]+)://(.*)$")
-_STORE = ("AWS Error", "curlCode", "HttpResponse", "GCS", "Azure", "google::cloud")
-_REFUSED = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "status code 403")
+_STORE = ("AWS Error", "curlCode", "HttpResponse", "GCS", "Azure", "google::cloud", "Generic S3 error")
+_REFUSED = (
+    *("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "status code 403"),
+    *("AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403 Forbidden"),
+)
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -144,14 +150,8 @@ class ObjectPath:
         with self._trouble():
             return sorted(self._fs.get_file_info(selector), key=lambda info: str(info.path))
 
-    @contextmanager
-    def _trouble(self) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise trouble(self, error) or error from error
+    def _trouble(self) -> AbstractContextManager[None]:
+        return reaching(self)
 
 
 Place = Path | ObjectPath
@@ -179,6 +179,22 @@ def arrow(where: Place) -> tuple[str, pafs.FileSystem | None]:
     return str(where), None
 
 
+def open_parquet(where: Place) -> pq.ParquetFile:
+    """A Parquet file of our own, whose pages are compared with their checksums as they are read."""
+    import pyarrow.parquet as pq
+
+    path, files = arrow(where)
+    return pq.ParquetFile(path, filesystem=files, page_checksum_verification=True)
+
+
+def read_schema(where: Place) -> pa.Schema:
+    """The columns of a Parquet file. Raises FileNotFoundError."""
+    import pyarrow.parquet as pq
+
+    path, files = arrow(where)
+    return pq.read_schema(path, filesystem=files)
+
+
 def storage_options(where: Place) -> dict[str, str] | None:
     """The `storage_options` of a Delta table there."""
     return delta_options(where.scheme) if isinstance(where, ObjectPath) else None
@@ -200,12 +216,32 @@ def remove_tree(where: Place) -> None:
         shutil.rmtree(where, ignore_errors=True)
 
 
+def last_change(folder: Place) -> float:
+    """When something in a folder was last written, or, on a disk, removed (seconds since 1970)."""
+    if isinstance(folder, ObjectPath):
+        return max(found.stat().st_mtime for found in folder.glob("*") if found.is_file())
+    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+
+
+@contextmanager
+def reaching(where: Place | str, errors: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
+    """Whatever an object store's trouble is raised as, of these errors, is raised as an error of ours."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except errors as error:
+        if (known := trouble(where, error)) is not None:
+            raise known from error
+        raise
+
+
 def trouble(where: Place | str, error: Exception) -> LamplighterError | None:
     """What an error of an object store means to the caller; None when it is not one, or of a local file."""
     text = str(error)
     if _URL.match(str(where)) is None or not any(sign in text for sign in _STORE):
         return None
-    said = " ".join(text.split())[:300]
+    said = " ".join(_COLOUR.sub("", text).split())[:300]
     if any(sign in text for sign in _REFUSED):
         return Misconfigured(f"{where} is refused: {said}. Check the address and the credentials.")
     return Unavailable(f"{where} does not answer: {said}. Try again.")

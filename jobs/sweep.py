@@ -7,16 +7,14 @@ the fence of its attempt; once that fence was passed, nobody can publish the fil
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from jobs.fragments import RECORDS, fence_of
+from jobs.storage import Place, remove_tree
 from jobs.table import app_id, open_table, predictions_path, publications, rejected_path
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jobs.context import JobContext
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 LOG = "_delta_log"
 
 
-def named_files(settings: Settings, spec: ModelSpec) -> set[Path]:
+def named_files(settings: Settings, spec: ModelSpec) -> set[Place]:
     """The files that any publication of the model has ever named.
 
     Rejected rows count from the commit of their predictions on, also while their own table has yet to follow.
@@ -42,8 +40,8 @@ def sweep(job: JobContext) -> None:
     folder = f"partition={job.partition.key}"
     left = [
         path
-        for place in (predictions, rejected_path(job.settings, job.spec))
-        for path in (place / folder).glob("*.parquet")
+        for table_path in (predictions, rejected_path(job.settings, job.spec))
+        for path in (table_path / folder).glob("*.parquet")
         if _passed(path, now)
     ]
     named = named_files(job.settings, job.spec) if left else set()
@@ -52,17 +50,17 @@ def sweep(job: JobContext) -> None:
             path.unlink(missing_ok=True)
     for records in (predictions / RECORDS / folder).glob("*"):
         if _passed(records, now):
-            shutil.rmtree(records, ignore_errors=True)
+            remove_tree(records)
 
 
-def _passed(path: Path, now: int) -> bool:
+def _passed(path: Place, now: int) -> bool:
     fence = fence_of(path.name)
     return fence is not None and fence < now
 
 
-def _added(table: Path) -> set[Path]:
+def _added(table: Place) -> set[Place]:
     """The files that any commit of the table's log has ever added."""
-    found = set()
+    found: set[Place] = set()
     for log in (table / LOG).glob("*.json"):
         for line in log.read_text(encoding="utf-8").splitlines():
             added = json.loads(line).get("add")

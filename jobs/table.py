@@ -15,10 +15,9 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from jobs.errors import Rejected, without_values
 from jobs.fragments import WrittenFile
+from jobs.storage import Place, reaching, storage_options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jobs.partition import Partition
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
@@ -57,12 +56,12 @@ class Publication:
     content: str = ""
 
 
-def predictions_path(settings: Settings, spec: ModelSpec) -> Path:
+def predictions_path(settings: Settings, spec: ModelSpec) -> Place:
     """The folder of the table of predictions."""
     return settings.tables / spec.output.table
 
 
-def rejected_path(settings: Settings, spec: ModelSpec) -> Path:
+def rejected_path(settings: Settings, spec: ModelSpec) -> Place:
     """The folder of the table of rejected rows."""
     return settings.tables / f"{spec.output.table}_rejected"
 
@@ -108,7 +107,7 @@ def _publishable_type(found: pa.DataType) -> pa.DataType:
     raise pa.ArrowInvalid(f"{found} is no type for a key")
 
 
-def same_types(columns: pa.Schema, path: Path) -> bool:
+def same_types(columns: pa.Schema, path: Place) -> bool:
     """Whether the columns are those of the table at `path`, if there is one: its older files must stay readable."""
     table = open_table(path)
     if table is None:
@@ -117,15 +116,21 @@ def same_types(columns: pa.Schema, path: Path) -> bool:
     return all(there.get(field.name) == field.type for field in Schema.from_arrow(columns).fields)
 
 
-def open_table(path: Path, version: int | None = None) -> DeltaTable | None:
+def open_table(path: Place, version: int | None = None) -> DeltaTable | None:
     """The table at `path`, or None when nothing was ever published there."""
     try:
-        return DeltaTable(path, version=version)
+        return open_version(path, version)
     except TableNotFoundError:
         return None
 
 
-def ensure_table(path: Path, columns: pa.Schema) -> DeltaTable:
+def open_version(path: Place, version: int | None) -> DeltaTable:
+    """The table at `path`, which is there, at a version or the newest."""
+    with reaching(path):
+        return DeltaTable(str(path), version=version, storage_options=storage_options(path))
+
+
+def ensure_table(path: Place, columns: pa.Schema) -> DeltaTable:
     """The table at `path`, created empty when there is none; its history and its old files are kept for good."""
     found = open_table(path)
     if found is not None:
@@ -133,11 +138,17 @@ def ensure_table(path: Path, columns: pa.Schema) -> DeltaTable:
     path.mkdir(parents=True, exist_ok=True)
     schema = pa.schema([*columns, pa.field(PARTITION, pa.string())])
     try:
-        return DeltaTable.create(
-            path, schema, mode="ignore", partition_by=[PARTITION], configuration=dict(KEPT_FOREVER)
-        )
+        with reaching(path):
+            return DeltaTable.create(
+                str(path),
+                schema,
+                mode="ignore",
+                partition_by=[PARTITION],
+                configuration=dict(KEPT_FOREVER),
+                storage_options=storage_options(path),
+            )
     except CommitFailedError:  # another attempt created it at the same moment
-        return DeltaTable(path)
+        return open_version(path, None)
 
 
 def app_id(partition: Partition) -> str:
@@ -156,11 +167,12 @@ def history(table: DeltaTable) -> list[dict[str, Any]]:
     The library counts versions down from the one that was opened, also when somebody has committed since; as the log
     is kept for good, its length says what the newest is.
     """
-    commits: list[dict[str, Any]] = table.history()
+    with reaching(table.table_uri):
+        commits: list[dict[str, Any]] = table.history()
     return [commit | {"version": len(commits) - 1 - age} for age, commit in enumerate(commits)]
 
 
-def publications(path: Path) -> list[Publication]:
+def publications(path: Place) -> list[Publication]:
     """All publications in the table's history, oldest first."""
     table = open_table(path)
     if table is None:
@@ -169,7 +181,7 @@ def publications(path: Path) -> list[Publication]:
     return [p for p in reversed(found) if p is not None]
 
 
-def published(path: Path) -> dict[str, Publication]:
+def published(path: Place) -> dict[str, Publication]:
     """The publication that a reader sees, for each partition."""
     return {p.partition: p for p in publications(path)}
 

@@ -21,6 +21,7 @@ from jobs.registry import prepare_mlflow
 from jobs.snapshot import SNAPSHOT_FILE, Snapshot, keep_parts, part_tables, rows_of
 from jobs.source import check_columns
 from jobs.spec_file import PIPELINE_FILE, SPEC_FILE, load_pipeline_module
+from jobs.storage import place
 from jobs.target import target_digest
 from jobs.training import Registered, TrainResult
 from model_registry.artifacts import MANIFEST, digest_of, manifest
@@ -187,7 +188,7 @@ def _log_lineage(job: JobContext, dataset: Dataset, context: str) -> None:
     import mlflow
     from mlflow.data.pandas_dataset import from_pandas
 
-    source = str(job.settings.data / job.spec.source.path)
+    source = str(place(job.spec.source.path, job.settings.data))
     name = f"{job.spec.source.path} {context}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a local folder can be read as two kinds of source, and says so

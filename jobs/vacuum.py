@@ -7,7 +7,6 @@ to an attempt that is at work, and must be old.
 
 from __future__ import annotations
 
-import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from jobs.fragments import RECORDS, fence_of
+from jobs.storage import Place, remove_tree
 from jobs.sweep import named_files
 from jobs.table import app_id_of, open_table, predictions_path, rejected_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
@@ -61,7 +60,7 @@ def vacuum(settings: Settings, spec: ModelSpec, older_than: timedelta = OLD, *, 
     return Vacuumed(spec.model, len(found), sum(found.values()), dry_run)
 
 
-def _orphans(table: Path, named: set[Path], fences: dict[str, int], before: float) -> Iterator[tuple[Path, int]]:
+def _orphans(table: Place, named: set[Place], fences: dict[str, int], before: float) -> Iterator[tuple[Place, int]]:
     for path in table.glob("partition=*/*"):
         fence = fence_of(path.name)
         passed = fence is not None and fence < fences.get(path.parent.name.removeprefix("partition="), 0)
@@ -71,7 +70,7 @@ def _orphans(table: Path, named: set[Path], fences: dict[str, int], before: floa
                 yield path, about.st_size
 
 
-def _fences(table: Path) -> dict[str, int]:
+def _fences(table: Place) -> dict[str, int]:
     """The transaction number of every partition of the table."""
     found = open_table(table)
     if found is None:
@@ -80,8 +79,9 @@ def _fences(table: Path) -> dict[str, int]:
     return {key: found.transaction_version(app_id_of(key)) or 0 for key in keys}
 
 
-def _forget(table: Path, before: float) -> None:
+def _forget(table: Place, before: float) -> None:
     """Remove records of fragments that nobody has touched for long."""
     for path in (table / RECORDS).glob("*/*"):
-        if path.stat().st_mtime < before:
-            shutil.rmtree(path, ignore_errors=True)
+        records: list[Place] = list(path.glob("*.json"))
+        if records and all(record.stat().st_mtime < before for record in records):
+            remove_tree(path)

@@ -13,6 +13,7 @@ from jobs.errors import Misconfigured, Unavailable
 from jobs.settings import Settings
 from jobs.storage import ObjectPath, Place, arrow, below, keep_json, place, remove_tree, storage_options
 from jobs.storage_options import delta_options, filesystem
+from jobs.table import open_table
 from model_registry.evidence import Check
 
 
@@ -150,6 +151,9 @@ def test_a_store_that_does_not_answer_is_unavailable_and_one_that_refuses_is_not
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed_port}")
     with pytest.raises(Unavailable, match="does not answer"):
         place(f"{s3}/a").read_bytes()
+    with pytest.raises(Unavailable, match=r"/table does not answer: .*Generic S3 error") as found:
+        open_table(place(f"{s3}/table"))
+    assert str(found.value).isprintable()
 
 
 @pytest.fixture
