@@ -12,13 +12,18 @@ BATCH_ROWS = 131_072
 
 
 def read_batches(
-    path: str, row_groups: Sequence[int] | None, columns: Sequence[str], rows: int = BATCH_ROWS
+    path: str,
+    row_groups: Sequence[int] | None,
+    columns: Sequence[str],
+    rows: int = BATCH_ROWS,
+    dictionaries: Sequence[str] = (),
 ) -> Iterator[pa.Table]:
     """The columns of some row groups (default: all) in tables of exactly `rows` rows, the last one shorter.
 
+    Texts of the columns in `dictionaries` come as dictionaries, each value once, as the file holds them.
     Raises Rejected, naming file and column, when a column is missing or stands twice, or a page cannot be read.
     """
-    file = open_with(path, columns)
+    file = open_with(path, columns, dictionaries)
     groups = list(range(file.metadata.num_row_groups)) if row_groups is None else list(row_groups)
     held: list[pa.RecordBatch] = []
     try:

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from jobs.errors import Misconfigured, MissingPartition, Rejected, texts_of, without_values
 from jobs.partition import Partition
-from jobs.source import SourceFile, input_digest, label_files, read, source_files, together, treat
+from jobs.source import SourceFile, input_digest, label_files, read, source_files, together
+from jobs.treat import treat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

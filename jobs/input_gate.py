@@ -20,9 +20,10 @@ from jobs.dataset import training_window
 from jobs.errors import Rejected
 from jobs.expect import EXAMPLES, Question, bounded, columns_of, frame_of
 from jobs.key_counts import KeyCounts
-from jobs.source import SourceFile, file_and_folder, input_digest, source_files, treat
+from jobs.source import SourceFile, file_and_folder, input_digest, source_files
 from jobs.steps import step
 from jobs.table import publishable
+from jobs.treat import treat
 from model_registry.evidence import Check, GateReport
 
 if TYPE_CHECKING:

@@ -172,7 +172,7 @@ class PyfuncModel:
         import pandas as pd
         import pyarrow as pa
 
-        from jobs.source import feature_values
+        from jobs.treat import feature_values
 
         columns = {}
         for name, kind in self._predictor.features.items():

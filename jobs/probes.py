@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.errors import Misconfigured, in_brief
-from jobs.source import feature_values
 from jobs.spec import FeatureKind
+from jobs.treat import feature_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -17,11 +17,12 @@ from jobs.fragment_file import FragmentFile
 from jobs.fragments import FragmentResult, file_name, keep_record, known, record_path
 from jobs.plan import Fragment
 from jobs.predictor import load_predictor
-from jobs.source import file_and_folder, treat
-from jobs.spec import ModelSpec
+from jobs.source import file_and_folder
+from jobs.spec import FeatureKind, ModelSpec
 from jobs.steps import step
 from jobs.storage import place
 from jobs.table import predictions_schema, publishable, rejected_schema
+from jobs.treat import treat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,12 +61,13 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     name = file_name(task.partition, task.fence, task.attempt, fragment.number)
     with FragmentFile(task.predictions_folder, name) as good, FragmentFile(task.rejected_folder, name) as bad:
         for predictions, rejected in _scored(task):
-            rows_in += len(predictions) + len(rejected)
+            rows_in += len(predictions) + (len(rejected) if rejected else 0)
             total.add(predictions["score"].to_numpy())
-            reasons.update(rejected["reason"].to_pylist())
             step("score:read")
             good.write(predictions)
-            bad.write(rejected)
+            if rejected:
+                reasons.update(rejected["reason"].to_pylist())
+                bad.write(rejected)
     result = FragmentResult(
         fragment=fragment.number,
         rows_in=rows_in,
@@ -85,19 +87,26 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     return result
 
 
-def _scored(task: FragmentTask) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _scored(task: FragmentTask) -> Iterator[tuple[pa.Table, pa.Table | None]]:
     """The predictions and the rejected rows of each batch of the fragment."""
     spec, fragment = task.spec, task.fragment
     columns = list(dict.fromkeys([*spec.key, *spec.features]))
     where = file_and_folder(fragment.file)
     predictor = load_predictor(task.version_files)
-    for table in read_batches(fragment.file, fragment.row_groups, columns, spec.engine.rows_per_fragment):
+    texts = [name for name, feature in spec.features.items() if feature.kind is FeatureKind.category]
+    rows = spec.engine.rows_per_fragment
+    for table in read_batches(fragment.file, fragment.row_groups, columns, rows, dictionaries=texts):
         treated = treat(table, spec, where)
         good = treated.good
         score = predictor.score(treated.features[good])
         keys = publishable(treated.keys, where)
-        rejected = _rejected(keys.filter(pa.array(~good)), treated.reason[~good])
-        yield _predictions(keys.filter(pa.array(good)), score, task.version), rejected
+        if good.all():
+            yield _predictions(keys, score, task.version), None
+        else:
+            rejected = pa.table(
+                [*keys.filter(pa.array(~good)).columns, treated.why()], schema=rejected_schema(keys.schema)
+            )
+            yield _predictions(keys.filter(pa.array(good)), score, task.version), rejected
 
 
 class _Scores:
@@ -121,10 +130,6 @@ class _Scores:
 def _predictions(keys: pa.Table, score: np.ndarray[Any, Any], version: int) -> pa.Table:
     arrays = [*keys.columns, pa.array(score), pa.array(np.full(len(score), version, dtype=np.int32))]
     return pa.table(arrays, schema=predictions_schema(keys.schema))
-
-
-def _rejected(keys: pa.Table, reason: np.ndarray[Any, Any]) -> pa.Table:
-    return pa.table([*keys.columns, pa.array(reason.tolist(), pa.string())], schema=rejected_schema(keys.schema))
 
 
 def total_reasons(reasons: list[Mapping[str, int]]) -> dict[str, int]:

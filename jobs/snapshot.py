@@ -73,7 +73,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a pipeline is fitted on; features as `jobs.source.treat` gives them, target of shape (rows,)."""
+    """What a pipeline is fitted on; features as `jobs.treat.treat` gives them, target of shape (rows,)."""
 
     features: pd.DataFrame
     target: np.ndarray[Any, np.dtype[np.float64]]

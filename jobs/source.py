@@ -1,36 +1,26 @@
-"""The one reading of data: which files a partition has, and how their rows become features.
-
-Training, evaluation and scoring all read through `treat`, so that a null is the same null everywhere.
-"""
+"""Which files a partition has, and how they are read; jobs/treat.py makes features of their rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.errors import LamplighterError, Misconfigured, MissingPartition, Rejected, without_values
 from jobs.readiness import parquet_paths, partition_folder, waiting_for
-from jobs.spec import FeatureKind
 from jobs.storage import Place, arrow, place, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
     from jobs.partition import Partition
     from jobs.settings import Settings
-    from jobs.spec import Feature, ModelSpec
+    from jobs.spec import ModelSpec
     from jobs.spec_schedule import Ready
 
-NULL_KEY = "null_key"
-NONE = np.array(None, dtype=object)
 BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 """What reading a broken file raises; names of columns may be no UTF-8."""
 
@@ -42,21 +32,6 @@ class SourceFile:
     path: str
     size: int
     row_groups: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Treated:
-    """Rows as a pipeline gets them. `reason` holds, row by row, why a row is rejected, or None."""
-
-    features: pd.DataFrame
-    keys: pa.Table
-    reason: np.ndarray[Any, np.dtype[np.object_]]
-
-    @property
-    def good(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """True for the rows that are not rejected."""
-        good: np.ndarray[Any, np.dtype[np.bool_]] = np.equal(self.reason, NONE).astype(np.bool_)
-        return good
 
 
 def source_files(settings: Settings, spec: ModelSpec, partition: Partition) -> list[SourceFile]:
@@ -99,12 +74,17 @@ def _source_file(path: Place) -> SourceFile:
     return SourceFile(str(path), path.stat().st_size, groups)
 
 
-def _open(path: str | Place) -> pq.ParquetFile:
+def _open(path: str | Place, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
     """A file that is read page by page: no more of it is in memory than what is asked for."""
     try:
         where, files = arrow(place(str(path)))
         file = pq.ParquetFile(
-            where, filesystem=files, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20
+            where,
+            filesystem=files,
+            read_dictionary=list(dictionaries),
+            page_checksum_verification=True,
+            pre_buffer=False,
+            buffer_size=1 << 20,
         )
         _check_footer(file.metadata)
         _ = file.schema_arrow.names  # may be no UTF-8
@@ -154,9 +134,12 @@ def input_digest(files: Sequence[SourceFile]) -> str:
     return total.hexdigest()
 
 
-def open_with(path: str, columns: Sequence[str]) -> pq.ParquetFile:
-    """A file that has these columns, each once. Raises Rejected, naming file and column, when it has not."""
-    file = _open(path)
+def open_with(path: str, columns: Sequence[str], dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
+    """A file that has these columns, each once; texts of `dictionaries` are read as such.
+
+    Raises Rejected, naming file and column, when a column is missing or stands twice.
+    """
+    file = _open(path, dictionaries)
     present = file.schema_arrow.names
     missing = [name for name in columns if name not in present]
     twice = [name for name in columns if present.count(name) > 1]
@@ -212,72 +195,6 @@ def together(tables: Sequence[pa.Table], where: str) -> pa.Table:
 def _decoded(table: pa.Table) -> pa.Table:
     fields = [f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in table.schema]
     return table.cast(pa.schema(fields))
-
-
-def treat(table: pa.Table, spec: ModelSpec, where: str) -> Treated:
-    """The rows of a table as features, with the reason why a row is rejected.
-
-    A null, a NaN and a None are all NaN in the features. Raises Rejected when a column has a type that its kind does
-    not allow; `where` names the file in that message.
-    """
-    import pandas as pd
-
-    reason = np.full(table.num_rows, None, dtype=object)
-    for name in spec.key:
-        _mark(reason, pc.is_null(table[name], nan_is_null=True).to_numpy(), NULL_KEY)
-    columns = {}
-    for name, feature in spec.features.items():
-        columns[name] = values = feature_values(table[name], name, feature.kind, where)
-        _apply_rules(reason, name, feature, values)
-    index = pd.RangeIndex(table.num_rows)
-    return Treated(pd.DataFrame(columns, index=index, copy=False), table.select(list(spec.key)), reason)
-
-
-def feature_values(column: pa.ChunkedArray, name: str, kind: FeatureKind, where: str) -> np.ndarray[Any, Any]:
-    """The values of a feature's column, shape (rows,): float64, or object of str; a null of any sort is NaN.
-
-    Raises Rejected, naming file (`where`) and column, when the type is not one that the kind allows.
-    """
-    found = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_null(found):
-        fill = np.nan
-        return np.full(len(column), fill, dtype=object if kind is FeatureKind.category else np.float64)
-    if kind is FeatureKind.category:
-        if not (pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_integer(found)):
-            raise _wrong_type(name, found, "text", where)
-        values = column.cast(pa.string()).to_pandas().to_numpy(dtype=object, copy=True)
-        values[np.equal(values, NONE)] = np.nan
-        return values  # type: ignore[no-any-return]
-    numeric = pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found)
-    if kind is FeatureKind.flag and not pa.types.is_boolean(found):
-        raise _wrong_type(name, found, "true or false", where)
-    if kind is FeatureKind.number and not numeric:
-        raise _wrong_type(name, found, "a number", where)
-    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)  # type: ignore[no-any-return]
-
-
-def _wrong_type(name: str, found: pa.DataType, wanted: str, where: str) -> Rejected:
-    return Rejected(
-        f"{where}: the column {name} is {found}, and the spec wants {wanted}: deliver it so, or change the spec."
-    )
-
-
-def _apply_rules(reason: np.ndarray[Any, Any], name: str, feature: Feature, values: np.ndarray[Any, Any]) -> None:
-    is_number = values.dtype != object
-    null = np.isnan(values) if is_number else np.not_equal(values, values)
-    if feature.required:
-        _mark(reason, null, f"{name}:null")
-    if is_number:
-        _mark(reason, np.isinf(values), f"{name}:infinite")
-        if feature.at_least is not None:
-            _mark(reason, values < feature.at_least, f"{name}:below_minimum")
-        if feature.at_most is not None:
-            _mark(reason, values > feature.at_most, f"{name}:above_maximum")
-
-
-def _mark(reason: np.ndarray[Any, Any], where: np.ndarray[Any, Any], code: str) -> None:
-    """Give a reason to rows that have none yet: the first rule that a row breaks is the one that is reported."""
-    reason[where.astype(bool) & np.equal(reason, NONE)] = code
 
 
 def check_columns(spec: ModelSpec) -> None:

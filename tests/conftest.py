@@ -10,12 +10,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from jobs.context import JobContext
 from jobs.settings import Settings
 
 # before scikit-learn is loaded: on small data its threads only wait for each other, and on busy cores for very long
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("no deadline", deadline=None)  # how long an example takes is for the benchmarks
+settings.load_profile("no deadline")
 
 SPEC = """\
 model: toys

@@ -19,9 +19,9 @@ from jobs.predictor import load_predictor
 from jobs.publish import publish
 from jobs.registry import open_registry
 from jobs.score import ScoreResult, score
-from jobs.source import treat
 from jobs.status import status
 from jobs.table import predictions_path, published, rejected_path
+from jobs.treat import treat
 
 DAY = "2026-01-16"
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from jobs.errors import MissingPartition, Rejected
 from jobs.plan import plan_fragments
-from jobs.source import SourceFile, input_digest, partition_files, read, treat
+from jobs.source import SourceFile, input_digest, partition_files, read
 from jobs.spec import ModelSpec
 from jobs.spec_file import parse_spec
+from jobs.treat import treat
 
 DAY = "2026-01-16"
 
@@ -97,13 +98,13 @@ def test_a_row_is_rejected_for_the_first_rule_that_it_breaks(spec: ModelSpec) ->
         spec,
         "f",
     )
-    assert found.reason.tolist() == [
+    assert found.good.tolist() == [False] * 5 + [True]
+    assert found.why().to_pylist() == [
         "null_key",
         "size:below_minimum",
         "size:above_maximum",
         "size:null",
         "size:infinite",
-        None,
     ]
     assert found.good.tolist() == [False] * 5 + [True]
 
@@ -127,7 +128,8 @@ def test_rows_are_treated_alike_in_whichever_fragment_they_are(
     whole = table(**{name: pa.array(columns[name], types[name]) for name in types})
     parts = [treat(part, spec, "f") for part in (whole.slice(0, cut), whole.slice(cut))]
     together = treat(whole, spec, "f")
-    assert [r for part in parts for r in part.reason] == together.reason.tolist()
+    assert [good for part in parts for good in part.good] == together.good.tolist()
+    assert [why for part in parts for why in part.why().to_pylist()] == together.why().to_pylist()
     pd.testing.assert_frame_equal(
         pd.concat([p.features for p in parts], ignore_index=True).astype(together.features.dtypes), together.features
     )
