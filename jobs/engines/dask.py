@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
+from concurrent.futures import CancelledError
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from jobs.errors import Misconfigured, Unavailable
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 PATIENCE = 300  # seconds; a cluster that grows on demand begins to when there is work
+LOST = 20  # seconds in which workers of our own that died must be back
+LOOK = 1  # seconds between two looks at whether anybody is at work
 
 
 class DaskEngine:
@@ -27,27 +32,62 @@ class DaskEngine:
         self._client: Any = None
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
-        """See `Engine.map`."""
-        from distributed import KilledWorker, as_completed
+        """See `Engine.map`. Raises Unavailable when the workers or the scheduler are gone, and do not come back."""
+        from distributed import KilledWorker
 
         futures = self._client.map(function, tasks, pure=False, retries=1)
+        finished: SimpleQueue[Any] = SimpleQueue()
+        for future in futures:
+            future.add_done_callback(finished.put)
         try:
-            if futures:
-                self._client.wait_for_workers(1, timeout=PATIENCE)
-            for future in as_completed(futures, loop=self._client.loop):
-                yield future.result()
-        except TimeoutError as error:
-            if self._client.ncores():
-                raise  # the function's own
-            raise Unavailable(f"The Dask scheduler at {self._scheduler} has no worker: start one.") from error
+            for _ in futures:
+                yield self._result(self._waited_for(finished))
         except KilledWorker as error:
             raise Unavailable(
                 "Dask workers died over a task again and again: give them more memory, or less work in one fragment."
             ) from error
+        except CancelledError as error:
+            raise Unavailable(f"The Dask scheduler at {self._client.scheduler.address} went away.") from error
         finally:
             unfinished = [future for future in futures if not future.done()]
             if unfinished:
                 self._client.cancel(unfinished)
+
+    def _waited_for(self, finished: SimpleQueue[Any]) -> Any:
+        """The next future that is finished."""
+        seen = time.monotonic()
+        while True:
+            try:
+                return finished.get(timeout=LOOK)
+            except Empty:
+                seen = self._workers_seen(seen)
+
+    def _result(self, future: Any) -> Any:
+        """What the future's function returned; it is done again when it was lost with its worker."""
+        seen = time.monotonic()
+        while True:
+            try:
+                return future.result(timeout=LOOK)
+            except TimeoutError:
+                if future.status == "error":
+                    raise  # the function's own
+                seen = self._workers_seen(seen)
+
+    def _workers_seen(self, before: float) -> float:
+        """When a worker was last there: now, or `before`. Raises Unavailable when that is too long ago.
+
+        Dask itself waits for ever, also for workers of ours that died in quick succession and whose nannies gave up.
+        """
+        now = time.monotonic()
+        if self._client.status == "running" and self._client.ncores():
+            return now
+        if now - before <= (PATIENCE if self._cluster is None else LOST):
+            return before
+        if self._cluster is None:
+            raise Unavailable(f"The Dask scheduler at {self._scheduler} has no worker: start one.")
+        raise Unavailable(
+            "All Dask workers died and did not come back: give them more memory, or less work in one fragment."
+        )
 
     def __enter__(self) -> Self:
         from distributed import Client, LocalCluster

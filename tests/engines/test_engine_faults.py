@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL
 
+import psutil
 import pytest
 
 import jobs.engines.dask as dask_engine
@@ -136,3 +137,27 @@ def test_a_scheduler_without_workers_is_not_waited_for_for_ever(
         assert list(running.map(close_a_gate, [])) == []
         with pytest.raises(Unavailable, match=r"The Dask scheduler at tcp://127.0.0.1:\d+ has no worker"):
             list(running.map(close_a_gate, [1]))
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_workers_of_our_own_that_do_not_come_back_are_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    monkeypatch.setattr(dask_engine, "LOST", 1)
+    with DaskEngine(1) as running:
+        results = running.map(return_an_error, list(range(after)))
+        assert len(list(results)) == after
+        running._cluster.scale(0)
+        with pytest.raises(Unavailable, match="All Dask workers died and did not come back"):
+            list(running.map(return_an_error, [1]))
+
+
+def test_a_scheduler_that_goes_away_is_unavailable(scheduler_alone: str) -> None:
+    port = int(scheduler_alone.rpartition(":")[2])
+    with DaskEngine(1, scheduler_alone) as running:
+        results = running.map(return_an_error, [1])
+        [scheduler] = [c.pid for c in psutil.net_connections("tcp") if c.laddr[1] == port and c.status == "LISTEN"]
+        assert scheduler is not None
+        os.kill(scheduler, SIGKILL)
+        with pytest.raises(Unavailable, match=rf"The Dask scheduler at tcp://127.0.0.1:{port} went away"):
+            list(results)
