@@ -1,0 +1,1 @@
+"""Fitted pipelines as plain arrays: compiled when a version is registered, scored without scikit-learn."""

@@ -1,0 +1,99 @@
+"""Kernels over one column of numbers: steps, codes, bins, and the sums of linear models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+Array = np.ndarray[Any, Any]
+
+
+@njit(["void(int32[::1], int32[::1], int32[::1])"], cache=True, nogil=True)
+def take_codes(places: Array, table: Array, out: Array) -> None:
+    """out[row] = table[places[row]]: from places in a dictionary to codes."""
+    for row in range(places.shape[0]):
+        out[row] = table[places[row]]
+
+
+@njit(
+    ["void(int32[::1], uint8[::1], uint8[::1])", "void(int32[::1], uint16[::1], uint16[::1])"],
+    cache=True,
+    nogil=True,
+)
+def take_bins(codes: Array, table: Array, out: Array) -> None:
+    """out[row] = table[codes[row]]: from codes to bins."""
+    for row in range(codes.shape[0]):
+        out[row] = table[codes[row]]
+
+
+@njit(["void(int32[::1], float64[::1], float64[::1])"], cache=True, nogil=True)
+def add_codes(codes: Array, table: Array, total: Array) -> None:
+    """Add what each row's code is worth, shape (codes,), to the total of the row."""
+    for row in range(codes.shape[0]):
+        total[row] += table[codes[row]]
+
+
+@njit(["void(float64[::1], float64, float64[::1])"], cache=True, nogil=True)
+def add_numbers(values: Array, weight: float, total: Array) -> None:
+    """Add the weighted values to the totals, rounding as scikit-learn does: no fused multiplication."""
+    for row in range(values.shape[0]):
+        total[row] += values[row] * weight
+
+
+@njit(
+    [
+        "int64(float64[::1], float64[::1], boolean, uint8, uint8[::1])",
+        "int64(float64[::1], float64[::1], boolean, uint16, uint16[::1])",
+    ],
+    cache=True,
+    nogil=True,
+)
+def bin_numbers(values: Array, thresholds: Array, single: bool, null: int, out: Array) -> int:
+    """Into out[row] the number of thresholds, ascending, below the value, and `null` for NaN; returns how many NaN.
+
+    The search has no branches and takes one step for all rows of a block at a time, so that it is vectorised.
+    """
+    block = 1024
+    places = np.empty(block, np.uint32)
+    used = np.empty(block, np.float64)
+    count = thresholds.shape[0]
+    nulls = 0
+    for start in range(0, values.shape[0], block):
+        size = min(block, values.shape[0] - start)
+        for row in range(size):
+            places[row] = 0
+            used[row] = values[start + row]
+        if single:
+            for row in range(size):
+                used[row] = np.float64(np.float32(used[row]))
+        left = np.int64(count)
+        while left > 0:
+            half = np.uint32((left + 1) // 2)
+            for row in range(size):
+                place, value = places[row], used[row]
+                limit = thresholds[place + half - np.uint32(1)]
+                places[row] = place + (half if limit < value else np.uint32(0))
+            left -= half
+        for row in range(size):
+            place, value = places[row], used[row]
+            is_null = value != value  # noqa: PLR0124 - NaN
+            nulls += is_null
+            out[start + row] = null if is_null else place
+    return nulls
+
+
+@njit(["void(float64[::1], float64[::1], int32[::1])"], cache=True, nogil=True)
+def find_numbers(values: Array, keys: Array, out: Array) -> None:
+    """Into out[row] the place of the value among the keys, ascending; len(keys) for NaN, one more for no key."""
+    count = keys.shape[0]
+    for row in range(values.shape[0]):
+        value = values[row]
+        place = np.searchsorted(keys, value)
+        if value != value:  # noqa: PLR0124 - NaN
+            out[row] = count
+        elif place < count and keys[place] == value:
+            out[row] = place
+        else:
+            out[row] = count + 1

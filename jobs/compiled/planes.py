@@ -1,0 +1,161 @@
+"""Trees of up to 64 leaves as the leaf planes of `add_planes`, over columns binned by the trees' thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jobs.compiled.kernels.numbers import bin_numbers, take_bins
+from jobs.compiled.kernels.trees import FOUR, add_planes, range_leaves
+
+if TYPE_CHECKING:
+    from jobs.compiled.columns import Batch
+    from jobs.compiled.form import Columns, Doubles, Trees
+
+MOST_LEAVES = 64
+Bins = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class BinColumn:
+    """A column as bins: where NaN goes, and the split into sets that it stands for (or -1)."""
+
+    column: int
+    null_left: bool
+    split: int
+    thresholds: Doubles
+
+
+class Planes:
+    """The trees, ready for `add_planes`."""
+
+    def __init__(self, trees: Trees, columns: Columns) -> None:
+        begin, count = np.empty((2, len(trees.feature)), np.int32)
+        range_leaves(trees.first, trees.feature, trees.left, trees.right, begin, count)
+        thresholds = [_thresholds(trees, place) for place in range(len(trees.columns))]
+        small = max(map(len, thresholds), default=0) <= 255
+        self.type: type[np.uint8 | np.uint16] = np.uint8 if small else np.uint16
+        self._columns = columns
+        self._single = trees.single
+        self._output = trees.output
+        self._sets = trees.sets
+        inner = np.flatnonzero(trees.feature >= 0)
+        self._bins, which = _bin_columns(trees, thresholds, inner)
+        limits = _limits(trees, thresholds, inner).astype(self.type)
+        tree = (np.searchsorted(trees.first, inner, side="right") - 1).astype(np.int64)
+        cleared = (begin[inner].astype(np.int64), count[trees.left[inner]].astype(np.int64))
+        self._operations = _operations(tree, cleared, which, limits, len(trees.output))
+        self._leaf = np.concatenate([[0], np.cumsum(count[trees.first[:-1]])]).astype(np.int32)
+        leaves = np.flatnonzero(trees.feature < 0)
+        at = self._leaf[np.searchsorted(trees.first, leaves, side="right") - 1] + begin[leaves]
+        self._value = np.empty(len(leaves))
+        self._value[at] = trees.value[leaves]
+        self._tables = [self._table(column) for column in self._bins]
+
+    @staticmethod
+    def fit(trees: Trees, columns: Columns) -> bool:
+        """Whether no tree has more than MOST_LEAVES leaves, and no column more thresholds than bins have numbers."""
+        begin, count = np.empty((2, len(trees.feature)), np.int32)
+        range_leaves(trees.first, trees.feature, trees.left, trees.right, begin, count)
+        few = all(len(_thresholds(trees, place)) < 65_535 for place in range(len(trees.columns)))
+        numbers = trees.columns[trees.feature[trees.split >= 0]]
+        return bool(few and (count <= MOST_LEAVES).all() and (columns.lookup[numbers] >= 0).all())
+
+    def add(self, batch: Batch, total: Doubles) -> None:
+        """Add the trees to total, shape (outputs, rows)."""
+        bins, place = self._binned(batch)
+        first, column, limit, keep = self._operations
+        add_planes(bins, place, first, column, limit, keep, self._value, self._leaf, self._output, total)
+
+    def _binned(self, batch: Batch) -> tuple[Bins, np.ndarray[Any, np.dtype[np.int32]]]:
+        """The bins, one row for each column; a column without NaN stands for both places where NaN could go."""
+        bins = np.empty((max(len(self._bins), 1), batch.rows), self.type)
+        place = np.arange(max(len(self._bins), 1), dtype=np.int32)
+        top = np.iinfo(self.type).max
+        without_null: dict[int, int] = {}
+        for number, (column, table) in enumerate(zip(self._bins, self._tables, strict=True)):
+            if table is not None:
+                take_bins(batch.codes(int(self._columns.lookup[column.column])), table, bins[number])
+            elif column.column in without_null:
+                place[number] = without_null[column.column]
+            else:
+                null = self.type(0 if column.null_left else top)
+                values = batch.values(column.column)
+                if bin_numbers(values, column.thresholds, self._single, null, bins[number]) == 0:
+                    without_null[column.column] = number
+        return bins, place
+
+    def _table(self, column: BinColumn) -> Bins | None:
+        """The bin of each code of a looked up column; None for a number."""
+        if self._columns.lookup[column.column] < 0:
+            return None
+        values = self._columns.table(column.column)
+        bins = np.empty(len(values), self.type)
+        if column.split < 0:
+            null = self.type(0 if column.null_left else np.iinfo(self.type).max)
+            bin_numbers(values, column.thresholds, self._single, null, bins)
+        else:
+            known = values >= 0
+            left = np.where(
+                known, self._sets[column.split, np.where(known, values, 0).astype(np.uint8)], column.null_left
+            )
+            bins[:] = np.where(left, 0, 1)
+        return bins
+
+
+def _thresholds(trees: Trees, place: int) -> Doubles:
+    return np.unique(trees.threshold[(trees.feature == place) & (trees.split < 0)])
+
+
+def _bin_columns(
+    trees: Trees, thresholds: list[Doubles], inner: np.ndarray[Any, Any]
+) -> tuple[list[BinColumn], np.ndarray[Any, Any]]:
+    """The columns that the inner nodes ask for, and which of them each asks for."""
+    asked = np.stack([trees.feature[inner], trees.null_left[inner], trees.split[inner]], axis=1).astype(np.int64)
+    kinds, which = np.unique(asked, axis=0, return_inverse=True)
+    return [
+        BinColumn(int(trees.columns[place]), bool(null_left), int(split), thresholds[place])
+        for place, null_left, split in kinds
+    ], which.reshape(-1)
+
+
+def _limits(trees: Trees, thresholds: list[Doubles], inner: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The highest bin that goes left at each inner node."""
+    limits = np.zeros(len(inner), np.int64)
+    for place, values in enumerate(thresholds):
+        mine = (trees.feature[inner] == place) & (trees.split[inner] < 0)
+        limits[mine] = np.searchsorted(values, trees.threshold[inner[mine]])
+    return limits
+
+
+def _operations(
+    tree: np.ndarray[Any, Any],
+    cleared: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
+    which: np.ndarray[Any, Any],
+    limits: Bins,
+    trees: int,
+) -> tuple[Bins, Bins, Bins, Bins]:
+    """`first`, `column`, `limit` and `keep` of `add_planes`: each node clears a range of leaves, plane by plane."""
+    begin, size = cleared
+    group, column, limit, keep = [], [], [], []
+    for plane in range(MOST_LEAVES // 8):
+        low = np.clip(begin - 8 * plane, 0, 8)
+        high = np.clip(begin + size - 8 * plane, 0, 8)
+        does = high > low
+        group.append(8 * tree[does] + plane)
+        column.append(which[does])
+        limit.append(limits[does])
+        keep.append(255 - ((1 << high[does]) - (1 << low[does])))
+    groups = np.concatenate(group)
+    counts = np.bincount(groups, minlength=8 * trees)
+    first = np.concatenate([[0], np.cumsum((counts + FOUR - 1) // FOUR * FOUR)])
+    order = np.argsort(groups, kind="stable")
+    sorted_groups = groups[order]
+    at = first[sorted_groups] + np.arange(len(order)) - np.concatenate([[0], np.cumsum(counts)])[sorted_groups]
+    columns, bounds, kept = np.zeros(first[-1], np.int32), np.zeros(first[-1], limits.dtype), np.full(first[-1], 255)
+    columns[at] = np.concatenate(column)[order]
+    bounds[at] = np.concatenate(limit)[order]
+    kept[at] = np.concatenate(keep)[order]
+    return first.astype(np.int32), columns, bounds, kept.astype(np.uint8)
