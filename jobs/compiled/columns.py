@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.compiled.kernels.numbers import find_numbers, take_codes
+from jobs.compiled.form import STEPS
+from jobs.compiled.kernels.numbers import find_numbers, run_steps, take_codes
 from jobs.errors import Misconfigured
 from jobs.treat import check_kind, feature_values
 from jobs.spec import FeatureKind
 
 if TYPE_CHECKING:
-    from jobs.compiled.form import Columns, Doubles, Flags, Integers, Lookup, Step
+    from jobs.compiled.form import Columns, Doubles, Integers, Lookup, Step
 
+KINDS = {name: kind for kind, name in enumerate(STEPS)}
 REFUSALS = {"refuse_null": "a null", "refuse_infinite": "an infinite value", "refuse_large": "too large a value"}
 
 
@@ -66,18 +68,21 @@ class Batch:
         """The numbers of a feature after some steps, shape (rows,). Raises Misconfigured when a step refuses one."""
         if (feature, steps) not in self._numbers:
             if steps:
-                before = self.numbers(feature, steps[:-1])
-                self._check(feature, before, steps[-1])
-                found = take_step(before, steps[-1])
+                found, bad = take_steps(self.numbers(feature, ()), steps)
+                if bad is not None:
+                    self._refuse(feature, REFUSALS[bad.name])
             else:
-                kind = FeatureKind(self._kinds[feature])
-                found = np.ascontiguousarray(feature_values(self._table[feature], feature, kind, self._where))
+                found = self._read(feature)
             self._numbers[feature, steps] = found
         return self._numbers[feature, steps]
 
-    def _check(self, feature: str, values: Doubles, step: Step) -> None:
-        if step.name in REFUSALS and refused(values, step).any():
-            self._refuse(feature, REFUSALS[step.name])
+    def _read(self, feature: str) -> Doubles:
+        """As `feature_values` does, but without a copy where a file has float64 and no nulls."""
+        column, kind = self._table[feature], FeatureKind(self._kinds[feature])
+        if not pa.types.is_float64(column.type):
+            return np.ascontiguousarray(feature_values(column, feature, kind, self._where))
+        check_kind(column, feature, kind, self._where)
+        return np.ascontiguousarray(column.to_numpy(zero_copy_only=False))
 
     def _text_codes(self, lookup: Lookup) -> Integers:
         column = self._table[lookup.feature]
@@ -112,35 +117,10 @@ def _chunk_codes(chunk: pa.Array, keys: pa.StringArray, out: Integers) -> None:
     take_codes(np.array(places), table, out)
 
 
-def refused(values: Doubles, step: Step) -> Flags:
-    """Which values a step refuses, one of REFUSALS; as float32 for the one that refuses large values."""
-    if step.name == "refuse_null":
-        return np.isnan(values)
-    with np.errstate(over="ignore"):
-        return np.isinf(values if step.name == "refuse_infinite" else values.astype(np.float32))
-
-
-def take_step(values: Doubles, step: Step) -> Doubles:
-    """The values after one step, as scikit-learn calculates it; the steps that only refuse change nothing."""
-    numbers = step.numbers
-    result: Any = values
-    match step.name:
-        case "subtract":
-            result = values - numbers[0]
-        case "add":
-            result = values + numbers[0]
-        case "multiply":
-            result = values * numbers[0]
-        case "divide":
-            result = values / numbers[0]
-        case "clip":
-            result = np.clip(values, numbers[0], numbers[1])
-        case "fill":
-            result = np.where(np.isnan(values), numbers[0], values)
-        case "replace":
-            result = np.where(values == numbers[0], numbers[1], values)
-        case "is_null":
-            result = np.isnan(values).astype(np.float64)
-        case "is":
-            result = (values == numbers[0]).astype(np.float64)
-    return result  # type: ignore[no-any-return]
+def take_steps(values: Doubles, steps: tuple[Step, ...]) -> tuple[Doubles, Step | None]:
+    """The values after some steps, rounded as scikit-learn does; and a step that refuses one of them, or None."""
+    kinds = np.array([KINDS[step.name] for step in steps], np.int32)
+    first, second = np.array([(*step.numbers, 0.0, 0.0)[:2] for step in steps], np.float64).T.copy()
+    found = np.empty_like(values)
+    bad = run_steps(values, kinds, first, second, found)
+    return found, steps[bad] if bad >= 0 else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.compiled.columns import refused, take_step
+from jobs.compiled.columns import take_steps
 from jobs.compiled.form import Columns, Doubles, Flags, Integers, Lookup, NotCompiledError, Number, Step
 
 
@@ -74,9 +74,17 @@ class Lookups:
             if step.name.startswith("refuse"):
                 self.refused[column.lookup] |= refused(self.dense(column), step)
                 continue
-            values = take_step(np.append(column.values, column.default), step)
+            values, _ = take_steps(np.append(column.values, column.default), (step,))
             column = Coded(column.lookup, float(values[-1]), column.codes, values[:-1])
         return column
+
+
+def refused(values: Doubles, step: Step) -> Flags:
+    """Which values a step refuses; as float32 for the one that refuses large values."""
+    if step.name == "refuse_null":
+        return np.isnan(values)
+    with np.errstate(over="ignore"):
+        return np.isinf(values if step.name == "refuse_infinite" else values.astype(np.float32))
 
 
 def gather(columns: list[Number | Coded], lookups: Lookups) -> Columns:

@@ -29,7 +29,7 @@ STEPS = {
     "refuse_infinite": 0,
     "refuse_large": 0,
 }
-"""The steps from a number to a number, each with how many numbers it takes."""
+"""The steps from a number to a number, each with how many numbers it takes, in the order of the kernel's kinds."""
 
 
 class NotCompiledError(Exception):

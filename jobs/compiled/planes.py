@@ -35,7 +35,7 @@ class Planes:
         begin, count = np.empty((2, len(trees.feature)), np.int32)
         range_leaves(trees.first, trees.feature, trees.left, trees.right, begin, count)
         thresholds = [_thresholds(trees, place) for place in range(len(trees.columns))]
-        small = max(map(len, thresholds), default=0) <= 255
+        small = max(map(len, thresholds), default=0) < 255
         self.type: type[np.uint8 | np.uint16] = np.uint8 if small else np.uint16
         self._columns = columns
         self._single = trees.single
@@ -73,18 +73,21 @@ class Planes:
         """The bins, one row for each column; a column without NaN stands for both places where NaN could go."""
         bins = np.empty((max(len(self._bins), 1), batch.rows), self.type)
         place = np.arange(max(len(self._bins), 1), dtype=np.int32)
-        top = np.iinfo(self.type).max
-        without_null: dict[int, int] = {}
+        top = np.iinfo(self.type).max  # of NaN alone, as there are fewer thresholds
+        done: dict[int, tuple[int, bool]] = {}  # where NaN is the top, and whether there are any
         for number, (column, table) in enumerate(zip(self._bins, self._tables, strict=True)):
             if table is not None:
                 take_bins(batch.codes(int(self._columns.lookup[column.column])), table, bins[number])
-            elif column.column in without_null:
-                place[number] = without_null[column.column]
-            else:
+            elif column.column not in done:
                 null = self.type(0 if column.null_left else top)
                 values = batch.values(column.column)
-                if bin_numbers(values, column.thresholds, self._single, null, bins[number]) == 0:
-                    without_null[column.column] = number
+                nulls = bin_numbers(values, column.thresholds, self._single, null, bins[number])
+                done[column.column] = (number, nulls > 0)
+            elif done[column.column][1]:
+                other = bins[done[column.column][0]]
+                bins[number] = np.where(other == top, 0, other)
+            else:
+                place[number] = done[column.column][0]
         return bins, place
 
     def _table(self, column: BinColumn) -> Bins | None:

@@ -5,9 +5,78 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import boolean, float64, int32, int64, njit, types, uint8, uint16, void
 
 Array = np.ndarray[Any, Any]
+READ = types.Array(float64, 1, "C", readonly=True)  # what a file's page is read into must not be written to
+
+
+SUBTRACT, ADD, MULTIPLY, DIVIDE, CLIP, FILL, REPLACE, IS_NULL, IS = range(9)
+REFUSE_NULL, REFUSE_INFINITE, REFUSE_LARGE = range(9, 12)
+
+
+@njit(
+    [int64(READ, int32[::1], float64[::1], float64[::1], float64[::1])],
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
+def run_steps(values: Array, kinds: Array, first: Array, second: Array, out: Array) -> int:
+    """Into `out` the values after all steps, each of a kind above with up to two numbers.
+
+    Returns the place of a step that refuses a value, or -1.
+    """
+    for start in range(0, values.shape[0], 2048):
+        size = min(2048, values.shape[0] - start)
+        part = out[start : start + size]
+        for row in range(size):
+            part[row] = values[start + row]
+        for step in range(kinds.shape[0]):
+            kind, a, b = kinds[step], first[step], second[step]
+            bad = 0
+            if kind == SUBTRACT:
+                for row in range(size):
+                    part[row] -= a
+            elif kind == ADD:
+                for row in range(size):
+                    part[row] += a
+            elif kind == MULTIPLY:
+                for row in range(size):
+                    part[row] *= a
+            elif kind == DIVIDE:
+                for row in range(size):
+                    part[row] /= a
+            elif kind == CLIP:
+                for row in range(size):
+                    v = part[row]
+                    v = a if v < a else v  # noqa: FURB136 - NaN stays
+                    part[row] = b if v > b else v  # noqa: FURB136
+            elif kind == FILL:
+                for row in range(size):
+                    v = part[row]
+                    part[row] = a if v != v else v  # noqa: PLR0124 - NaN
+            elif kind == REPLACE:
+                for row in range(size):
+                    v = part[row]
+                    part[row] = b if v == a else v
+            elif kind == IS_NULL:
+                for row in range(size):
+                    part[row] = 1.0 if part[row] != part[row] else 0.0
+            elif kind == IS:
+                for row in range(size):
+                    part[row] = 1.0 if part[row] == a else 0.0
+            elif kind == REFUSE_NULL:
+                for row in range(size):
+                    bad += part[row] != part[row]
+            elif kind == REFUSE_INFINITE:
+                for row in range(size):
+                    bad += abs(part[row]) == np.inf
+            else:
+                for row in range(size):
+                    bad += abs(np.float32(part[row])) == np.float32(np.inf)
+            if bad:
+                return step
+    return -1
 
 
 @njit(["void(int32[::1], int32[::1], int32[::1])"], cache=True, nogil=True)
@@ -35,7 +104,7 @@ def add_codes(codes: Array, table: Array, total: Array) -> None:
         total[row] += table[codes[row]]
 
 
-@njit(["void(float64[::1], float64, float64[::1])"], cache=True, nogil=True)
+@njit([void(READ, float64, float64[::1])], cache=True, nogil=True)
 def add_numbers(values: Array, weight: float, total: Array) -> None:
     """Add the weighted values to the totals, rounding as scikit-learn does: no fused multiplication."""
     for row in range(values.shape[0]):
@@ -44,8 +113,8 @@ def add_numbers(values: Array, weight: float, total: Array) -> None:
 
 @njit(
     [
-        "int64(float64[::1], float64[::1], boolean, uint8, uint8[::1])",
-        "int64(float64[::1], float64[::1], boolean, uint16, uint16[::1])",
+        int64(READ, float64[::1], boolean, uint8, uint8[::1]),
+        int64(READ, float64[::1], boolean, uint16, uint16[::1]),
     ],
     cache=True,
     nogil=True,
@@ -84,7 +153,7 @@ def bin_numbers(values: Array, thresholds: Array, single: bool, null: int, out: 
     return nulls
 
 
-@njit(["void(float64[::1], float64[::1], int32[::1])"], cache=True, nogil=True)
+@njit([void(READ, float64[::1], int32[::1])], cache=True, nogil=True)
 def find_numbers(values: Array, keys: Array, out: Array) -> None:
     """Into out[row] the place of the value among the keys, ascending; len(keys) for NaN, one more for no key."""
     count = keys.shape[0]
