@@ -19,8 +19,8 @@ from jobs.compiled.format import load_plan, save_plan
 from jobs.compiled.predictor import CompiledPredictor
 from jobs.errors import Misconfigured
 from jobs.predictor import Predictor
-from jobs.source import feature_values
 from jobs.spec import FeatureKind
+from jobs.treat import feature_values
 
 KINDS = {"color": "category", "shape": "category", "code": "category", "size": "number", "price": "number",
          "count": "number", "new": "flag"}  # fmt: skip

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from jobs.compiled.form import STEPS
 from jobs.compiled.kernels.numbers import find_numbers, run_steps, take_codes
 from jobs.errors import Misconfigured
-from jobs.treat import check_kind, feature_values
 from jobs.spec import FeatureKind
+from jobs.treat import check_kind, feature_values
 
 if TYPE_CHECKING:
     from jobs.compiled.form import Columns, Doubles, Integers, Lookup, Step

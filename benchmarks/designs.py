@@ -1,0 +1,177 @@
+"""What a user might take to score a partition: ours on each engine, and what the libraries' documentation recommends.
+
+A design is opened once and then scores the partition as often as it is asked: it writes key, score and version.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import warnings
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import flights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pandas as pd
+
+CORES = len(os.sched_getaffinity(0))
+BATCH = 100_000
+
+
+class Ours:
+    """The product path: plan, gates, score, publish; another partition each time, as a published one is not repeated."""
+
+    def __init__(self, home: Path, model: str, engine: str) -> None:
+        from jobs.context import JobContext
+        from jobs.rescore import score_partition
+        from jobs.settings import Settings
+
+        self._home = home
+        self._settings = Settings.from_environment()
+        self._score, self._context = score_partition, JobContext
+        self._model, self._engine = model, engine
+        self._numbers = count()
+
+    def run(self) -> int:
+        """Score and publish a partition; the number of rows."""
+        day = flights.another_day(self._home, next(self._numbers) + 1000 * os.getpid())
+        job = self._context.create(self._settings, self._model, day, f"bench-{os.getpid()}-{day}")
+        return self._score(job).publication.rows_scored
+
+
+def _pyfunc(home: Path, model: str) -> str:
+    return str(home / "pyfunc" / model)
+
+
+def _files(home: Path) -> list[str]:
+    return sorted(str(path) for path in flights.partition_folder(home, flights.SCORED).iterdir())
+
+
+def _spark(home: Path) -> Any:
+    from pyspark.sql import SparkSession
+
+    for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
+        os.environ[variable] = sys.executable
+    builder = SparkSession.builder.master(f"local[{CORES}]").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
+    return builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", str(BATCH)).getOrCreate()
+
+
+def stock(home: Path, model: str, out: Path) -> Callable[[], None]:
+    """`mlflow.pyfunc.spark_udf` over the table, in its fastest form: the model returns one probability."""
+    import mlflow.pyfunc
+    from pyspark.sql import functions
+
+    spark = _spark(home)
+    udf = mlflow.pyfunc.spark_udf(spark, _pyfunc(home, model), result_type="double", env_manager="local")
+
+    def run() -> None:
+        frame = spark.read.parquet(*_files(home))
+        score = udf(functions.struct(*flights.FEATURES)).alias("score")
+        scored = frame.select("flight_id", score, functions.lit(1).alias("model_version"))
+        scored.write.mode("overwrite").parquet(str(out))
+
+    return run
+
+
+def map_in_pandas(home: Path, model: str, out: Path) -> Callable[[], None]:
+    """Spark's `mapInPandas` with the pyfunc loaded once in each task."""
+    spark, place = _spark(home), _pyfunc(home, model)
+
+    def score(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        import mlflow.pyfunc
+
+        loaded = mlflow.pyfunc.load_model(place)
+        for frame in frames:
+            yield frame[["flight_id"]].assign(score=loaded.predict(frame[flights.FEATURES]), model_version=1)
+
+    def run() -> None:
+        frame = spark.read.parquet(*_files(home))
+        scored = frame.mapInPandas(score, "flight_id long, score double, model_version long")
+        scored.write.mode("overwrite").parquet(str(out))
+
+    return run
+
+
+def pandas_pyfunc(home: Path, model: str, out: Path) -> Callable[[], None]:
+    """One process: read all, predict, write."""
+    import mlflow.pyfunc
+    import pandas as pd
+
+    loaded = mlflow.pyfunc.load_model(_pyfunc(home, model))
+
+    def run() -> None:
+        frame = pd.read_parquet(_files(home))
+        scored = frame[["flight_id"]].assign(score=loaded.predict(frame[flights.FEATURES]), model_version=1)
+        out.mkdir(parents=True, exist_ok=True)
+        scored.to_parquet(out / "scores.parquet", compression="zstd")
+
+    return run
+
+
+def dask_dataframe(home: Path, model: str, out: Path) -> Callable[[], None]:
+    """`dask.dataframe.map_partitions` with the pyfunc, on as many worker processes as there are cores."""
+    import dask.dataframe as dd
+    from distributed import Client, LocalCluster
+
+    cluster = LocalCluster(n_workers=CORES, threads_per_worker=1, dashboard_address=None)
+    client, place = Client(cluster), _pyfunc(home, model)
+
+    def score(frame: pd.DataFrame) -> pd.DataFrame:
+        import mlflow.pyfunc
+
+        loaded = mlflow.pyfunc.load_model(place)
+        rows = frame[flights.FEATURES].astype(dict.fromkeys(flights.CATEGORIES, object))
+        return frame[["flight_id"]].assign(score=loaded.predict(rows), model_version=1)
+
+    def run() -> None:
+        frame = dd.read_parquet(_files(home), columns=["flight_id", *flights.FEATURES])
+        meta = {"flight_id": "int64", "score": "float64", "model_version": "int64"}
+        frame.map_partitions(score, meta=meta).to_parquet(str(out), overwrite=True, write_index=False)
+
+    run.client = client  # type: ignore[attr-defined] # kept alive with it
+    return run
+
+
+def save_pyfunc(home: Path, model: str) -> None:
+    """The model as MLflow's users save it: pickled, returning one probability."""
+    import mlflow.pyfunc
+
+    target = Path(_pyfunc(home, model))
+    if target.exists():
+        return
+    pipeline = flights.fitted(model)
+
+    class OneProbability(mlflow.pyfunc.PythonModel):
+        def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:  # noqa: ARG002
+            return pipeline.predict_proba(model_input)[:, 1]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(target, python_model=OneProbability())
+
+
+OTHERS = {
+    "spark_udf": stock,
+    "mapInPandas": map_in_pandas,
+    "pandas": pandas_pyfunc,
+    "dask.dataframe": dask_dataframe,
+}
+ENGINES = ("local", "dask", "spark")
+
+
+def opened(home: Path, design: str, model: str, stack: ExitStack) -> Callable[[], object]:
+    """What scores the partition when it is called."""
+    name, _, engine = design.partition(" ")
+    if name == "lamplighter":
+        return Ours(home, model, engine).run
+    out = home / "out" / f"{design}-{model}"
+    stack.callback(shutil.rmtree, out, ignore_errors=True)
+    return OTHERS[design](home, model, out)
