@@ -26,7 +26,7 @@ BATCH = 100_000
 
 
 class Ours:
-    """The product path: plan, gates, score, publish; another partition each time, as a published one is not repeated."""
+    """The product path: plan, gates, score, publish; another partition each time: one is published once."""
 
     def __init__(self, home: Path, model: str, engine: str) -> None:
         from jobs.context import JobContext
@@ -54,7 +54,7 @@ def _files(home: Path) -> list[str]:
     return sorted(str(path) for path in flights.partition_folder(home, flights.SCORED).iterdir())
 
 
-def _spark(home: Path) -> Any:
+def _spark() -> Any:
     from pyspark.sql import SparkSession
 
     for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
@@ -69,7 +69,7 @@ def stock(home: Path, model: str, out: Path) -> Callable[[], None]:
     import mlflow.pyfunc
     from pyspark.sql import functions
 
-    spark = _spark(home)
+    spark = _spark()
     udf = mlflow.pyfunc.spark_udf(spark, _pyfunc(home, model), result_type="double", env_manager="local")
 
     def run() -> None:
@@ -83,7 +83,7 @@ def stock(home: Path, model: str, out: Path) -> Callable[[], None]:
 
 def map_in_pandas(home: Path, model: str, out: Path) -> Callable[[], None]:
     """Spark's `mapInPandas` with the pyfunc loaded once in each task."""
-    spark, place = _spark(home), _pyfunc(home, model)
+    spark, place = _spark(), _pyfunc(home, model)
 
     def score(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import mlflow.pyfunc

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.report_page import render
 from model_registry.evidence import Severity
+from model_registry.rules import RARER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -110,7 +111,9 @@ def _slice_tables(measured: Sequence[Measured]) -> Iterable[tuple[str, list[tupl
         if m.part is not None:
             metric, by, sure = m.subject.metric, m.subject.by, m.subject.confidence * 100
             title = f"{metric.replace('_', ' ')} by {by}, with {sure:.4g}% confidence"
-            cells = (*_cells(m.candidate), _cells(m.champion)[0], *_cells(m.worse_by))
+            few = m.rarer is not None and m.rarer < RARER
+            unsure = ("not enough rows", "", "", "", "")  # bounds of so few would be taken for a judgement
+            cells = unsure if few else (*_cells(m.candidate), _cells(m.champion)[0], *_cells(m.worse_by))
             tables.setdefault(title, []).append((f"{m.small:,} {m.part}" if m.small else m.part, f"{m.rows:,}", *cells))
     return tables.items()
 

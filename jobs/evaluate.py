@@ -15,6 +15,7 @@ from jobs.plots import comparison_plots
 from jobs.predictor import Predictor, load_predictor
 from jobs.spec_file import load_pipeline_module
 from jobs.training import TrainResult
+from jobs.unseen import unseen_partitions
 from model_registry.artifacts import verified
 from model_registry.codec import from_json
 from model_registry.rules import COSTS, Measured, MetricRule, Mode
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from jobs.context import JobContext
     from jobs.dataset import Dataset
+    from jobs.partition import Partition
     from model_registry.promotion import Registry
     from model_registry.store import Version
 
@@ -37,18 +39,18 @@ def evaluate(job: JobContext, number: int | None = None) -> Evaluation:
     candidate = registry.store.version(spec.model, number or job.recall("train", TrainResult).version.number)
     champion = registry.champion(spec.model, at=job.partition.end)
     rules = [gate.rule() for gate in spec.metric_gates]
-    holdout = _holdout(job, sorted({rule.by for rule in rules if rule.by is not None}))
+    unseen = unseen_partitions(job, registry, candidate, champion)
+    holdout = _holdout(job, unseen.partitions, sorted({rule.by for rule in rules if rule.by is not None}))
     files = verified(registry.store, candidate, job.settings.cache)
     predictor = _predictor(job, registry, candidate)
     before = _predictor(job, registry, champion).score(holdout.features) if champion is not None else None
     scored = Scored(holdout.target, predictor.score(holdout.features), before)
-    window = training_window(spec, job.partition).holdout
     columns = {str(name): column for name, column in holdout.extra.items()}
     result = Evaluation(
         candidate=candidate,
         champion=champion,
         rows=len(holdout),
-        holdout=f"{window[0]} to {window[-1]}",
+        holdout=f"{unseen.partitions[0]} to {unseen.partitions[-1]}",
         metrics=measure(spec.task, scored.target, scored.candidate),
         champion_metrics=measure(spec.task, scored.target, before) if before is not None else None,
         measured=(*measure_rules(rules, scored, columns, spec.training.seed), *_costs(rules, files, holdout)),
@@ -60,7 +62,7 @@ def evaluate(job: JobContext, number: int | None = None) -> Evaluation:
             spec.behaviour,
             spec.training.seed,
         ),
-        notes=_notes(registry, candidate),
+        notes=(unseen.note, *_notes(registry, candidate)),
         seed=spec.training.seed,
     )
     for name, image in comparison_plots(spec.task, scored).items():
@@ -84,10 +86,10 @@ def _costs(rules: Sequence[MetricRule], files: Path, holdout: Dataset) -> tuple[
     return measure_costs(rules, {name: getattr(cost, name) for name in COSTS}, len(holdout))
 
 
-def _holdout(job: JobContext, slices: Sequence[str]) -> Dataset:
+def _holdout(job: JobContext, partitions: Sequence[Partition], slices: Sequence[str]) -> Dataset:
     module = load_pipeline_module(job.settings.models, job.spec.model)
-    window = training_window(job.spec, job.partition)
-    return load_dataset(job.settings, job.spec, module.label, window.holdout, window.as_of, slices)
+    as_of = training_window(job.spec, job.partition).as_of
+    return load_dataset(job.settings, job.spec, module.label, partitions, as_of, slices)
 
 
 def _predictor(job: JobContext, registry: Registry, version: Version) -> Predictor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jobs.decision_page import decision_page
@@ -13,6 +14,7 @@ from model_registry.metric_gate import Decision
 
 if TYPE_CHECKING:
     from jobs.context import JobContext
+    from model_registry.store import Version
 
 
 def judge(job: JobContext) -> Decision:
@@ -28,6 +30,7 @@ def judge(job: JobContext) -> Decision:
         registry = job.registry()
         decision = registry.name(decision, improved=better)
         registry.store.attach(decision, decision_page(decision, found, plots))
+        registry.record(decision, datetime.now(UTC))
     job.keep("judge", decision)
     write_text(job.folder / "judge.html", decision_page(decision, found, plots))
     return decision
@@ -39,4 +42,12 @@ def _notes(job: JobContext, found: Evaluation) -> tuple[str, ...]:
         f"Judged for partition {job.partition} on {found.rows:,} labelled rows of {found.holdout}, against {against}.",
         f"Bounds come from a paired bootstrap over those rows, seed {found.seed}.",
         *found.notes,
+        *_before(job, found.candidate),
     )
+
+
+def _before(job: JobContext, candidate: Version) -> list[str]:
+    """What was decided about the candidate earlier, on other rows or against another champion."""
+    kept = [(at, made) for at, made in job.registry().decisions(candidate.model)]
+    mine = [(at, made) for at, made in kept if made.candidate.number == candidate.number]
+    return [f"Judged before, at {at:%Y-%m-%d %H:%M} UTC: {made.headline()}" for at, made in mine[-3:]]

@@ -128,7 +128,7 @@ def promote_version(wish: Wish, stage: Stage = Stage.production) -> PromotionRes
             f"{candidate} has no report of a metric gate: run `lamplighter evaluate --model {wish.model} --partition "
             f"{candidate.partition} --version {candidate.number}` and `lamplighter judge` for that partition first."
         )
-    result = _carry_out(registry, decision, wish.request(stage, _approval(spec)))
+    result = _carry_out(registry, decision, replace(wish.request(stage, _approval(spec)), by_name=True))
     if result.outcome is Outcome.kept:
         raise Rejected(result.sentence, decision.report)
     return result
@@ -190,8 +190,11 @@ def stage_called(name: str) -> Stage:
 
 def _carry_out(registry: Registry, decision: Decision, request: Request) -> PromotionResult:
     if request.until is not None and request.until <= max(request.recorded_at, request.effective_from):
+        begins = f"now ({request.recorded_at:%Y-%m-%d %H:%M} UTC)"
+        if request.effective_from > request.recorded_at:
+            begins = f"it begins ({request.effective_from:%Y-%m-%d %H:%M} UTC)"
         raise Misconfigured(
-            f"An override until {request.until:%Y-%m-%d %H:%M} UTC is over before it begins: name a later --until."
+            f"An override until {request.until:%Y-%m-%d %H:%M} UTC ends before {begins}: name a later --until."
         )
     if request.stage is Stage.production and (request.until is not None or decision.action is not Action.keep):
         inspect(registry.store, decision.candidate)

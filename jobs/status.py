@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobs.decisions import kept_back
 from jobs.errors import InvalidSpec, Misconfigured
 from jobs.spec_file import load_spec, model_names
 from jobs.table import predictions_path, published
@@ -51,7 +52,9 @@ def _model(settings: Settings, registry: Registry, name: str) -> dict[str, Any]:
     known = {version.number: version for version in registry.store.versions(name)}
     semver = {stage: known[number].semver for stage, number in staged.items() if number in known}
     overrides = {stage: known[number].override for stage, number in staged.items() if number in known}
+    refused = kept_back(registry, name)
     more = {
+        "kept_back": vars(refused) if refused else {},
         "semver": {stage: text for stage, text in semver.items() if text},
         "override": overrides.get(Stage.production.value, ""),
     }

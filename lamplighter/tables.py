@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jobs.decisions import KeptBack
 from jobs.metrics import in_words
 from lamplighter.doctor import State
 
@@ -64,6 +65,8 @@ def print_status(found: Mapping[str, Any]) -> None:
     )
     for name, model in found["models"].items():
         stages = ", ".join(_stage(model, stage) for stage in model["stages"]) or "none"
+        if "kept_back" in model:
+            stages += f"\n{KeptBack(**model['kept_back']).sentence()}"
         partitions = model["partitions"]
         newest = max(partitions, default=None)
         version = str(partitions[newest]["version"]) if newest else "-"

@@ -32,14 +32,16 @@ def passed(store: RegistryStore, candidate: Version) -> Decision:
     return found
 
 
-def same_champion(decided: Version | None, now: Version | None, candidate: Version) -> None:
-    """Raise ChampionMoved when the champion is not the one that the candidate was judged against."""
+def same_champion(decided: Version | None, now: Version | None, candidate: Version, row: Promotion | None) -> None:
+    """Raise ChampionMoved when the champion (of `row`) is not the one that the candidate was judged against."""
     if (decided.number if decided else None) == (now.number if now else None):
         return
     against = f"version {decided.number}" if decided else "no champion"
     instead = f"version {now.number}" if now else "none"
+    when = f" for a partition that ends on {row.effective_from:%Y-%m-%d %H:%M} UTC or later" if row else ""
     raise ChampionMoved(
-        f"{candidate} was judged against {against}, and the champion is now {instead}: evaluate it again against that."
+        f"{candidate} was judged against {against}, and the champion is now {instead}: evaluate and judge it "
+        f"again{when}."
     )
 
 
@@ -62,7 +64,7 @@ def withdrawal(candidate: Version, by: Promotion) -> str:
     """Why a version that was rolled back is not promoted again by itself."""
     return (
         f"{candidate} was withdrawn at {by.recorded_at:%Y-%m-%d %H:%M} UTC by {by.actor} ({by.reason}): it is not "
-        f"promoted again by itself. Promote it with an override if it must be."
+        f"promoted again by itself. If it should be, promote it by its number: --version {candidate.number}."
     )
 
 

@@ -59,6 +59,11 @@ class LedgerSession:
             values = {"digest": digest, "model": model, "version": version, "decision": decision, "recorded_at": at}
             self._connection.execute(EVIDENCE.insert().values(**values))
 
+    def decisions(self, model: str) -> list[tuple[datetime, str]]:
+        """When each decision about a model's versions was made, and its text, in the order in which they were made."""
+        kept = sa.select(EVIDENCE.c.recorded_at, EVIDENCE.c.decision).where(EVIDENCE.c.model == model)
+        return [(row.recorded_at, row.decision) for row in self._connection.execute(kept.order_by(EVIDENCE.c.id))]
+
     def evidence(self, digest: str) -> str | None:
         """The text of the decision with that digest, or None."""
         query = sa.select(EVIDENCE.c.decision).where(EVIDENCE.c.digest == digest)

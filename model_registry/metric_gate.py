@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,9 @@ def judge(
             raise Misconfigured(f"The rule on {rule.metric} of {candidate.model} asks nothing: give it a bound.")
     checks = [check for rule in rules for check in checks_of(rule, measured, first=champion is None)]
     report = GateReport("metric gate", str(candidate), (*checks, *behaviour), tuple(notes))
+    if champion is not None and not report.passed and improved(measured, rules):
+        better = f"{candidate} is surely better than version {champion.number} by the first metric: other rules fail."
+        report = replace(report, notes=(better, *report.notes))
     if not report.passed or (champion is not None and champion.number == candidate.number):
         action = Action.keep
     else:

@@ -12,12 +12,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from model_registry.codec import digest, to_json
+from model_registry.codec import digest, from_json, to_json
 from model_registry.demands import approved, judged, passed, recorded, same_champion, withdrawal
 from model_registry.errors import Misconfigured, Rejected
 from model_registry.metric_gate import Action, Decision
 from model_registry.requests import Outcome, PromotionResult, Request
-from model_registry.roll_back import earlier, lost, nothing_to_return_to, nothing_to_withdraw, target, told, told_before
+from model_registry.roll_back import (
+    earlier,
+    lost,
+    nothing_to_return_to,
+    nothing_to_withdraw,
+    passed_over,
+    target,
+    told,
+    told_before,
+)
 from model_registry.semver import change, following
 from model_registry.settle import settle
 from model_registry.steps import step
@@ -67,6 +76,17 @@ class Registry:
                 candidate = replace(candidate, semver=following(taken, kind))
                 self.store.tag(candidate, "semver", candidate.semver)
         return replace(decision, candidate=candidate)
+
+    def record(self, decision: Decision, at: datetime) -> None:
+        """Keep a decision in the ledger, whatever becomes of it: a later one does not take its place there."""
+        candidate, text = decision.candidate, to_json(decision)
+        with self.ledger.locked(candidate.model) as session:
+            session.keep_evidence(digest(decision), candidate.model, candidate.number, text, at)
+
+    def decisions(self, model: str) -> list[tuple[datetime, Decision]]:
+        """Every decision about versions of a model with the time at which it was made, oldest first."""
+        with self.ledger.reading() as session:
+            return [(at, from_json(Decision, text)) for at, text in session.decisions(model)]
 
     def promote(self, decision: Decision, request: Request) -> PromotionResult:
         """Carry out a decision once, however often it is asked; with `request.until`, although its gate is closed.
@@ -130,7 +150,7 @@ class Registry:
             start = since or began(history, request.recorded_at) or now.effective_from
             session.append(_withdrawing(now, to, replace(request, effective_from=start), history))
             step("promotion:appended")
-        sentence = told(model, to, start, now.version, request.reason)
+        sentence = told(model, to, start, now.version, request.reason) + passed_over(production, start, to)
         result = PromotionResult(Outcome.rolled_back, to, Stage.production, start, sentence, now.version)
         return self._follow(model, result)
 
@@ -164,7 +184,7 @@ class Registry:
         approved(candidate, request)
         row = effective([p for p in history if p.stage is Stage.production], request.effective_from)
         if request.until is None:
-            same_champion(decision.champion, recorded(self.store, row) if row else None, candidate)
+            same_champion(decision.champion, recorded(self.store, row) if row else None, candidate, row)
         return kept, row.version if row else None
 
     def _append(
@@ -255,7 +275,7 @@ def _kept_back(history: list[Promotion], decision: Decision, request: Request) -
     if decision.action is Action.keep:
         return PromotionResult(Outcome.kept, decision.candidate, None, None, decision.verdict())
     by = withdrawn(history).get(decision.candidate.number)
-    if by is None or request.stage is not Stage.production:
+    if by is None or request.by_name or request.stage is not Stage.production:
         return None
     return PromotionResult(Outcome.kept, decision.candidate, None, None, withdrawal(decision.candidate, by))
 

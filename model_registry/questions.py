@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 MANY_ROWS = 1e9
-REMEDY = "lengthen training.holdout, or promote with --override"
+CHANGES = "the longer nothing was promoted, the more a good version changes: if that is wanted, promote with --override"
+LONGER = "lengthen training.holdout, and training.window by as much"
+REMEDY = f"{LONGER}, or promote with --override"
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def _answer(rule: MetricRule, question: Question, measured: Sequence[Measured]) 
     if not bad:
         return check
     undecided = all(_point_met(question, m) for m in bad)
-    return replace(check, outcome=UNDECIDED if undecided else "", advice=_advice(question, worst))
+    advice = CHANGES if rule.metric == CHANGED and not undecided else _advice(question, worst)
+    return replace(check, outcome=UNDECIDED if undecided else "", advice=advice)
 
 
 def _met(question: Question, measured: Measured) -> bool:
@@ -166,6 +169,8 @@ def _shown(question: Question, measured: Measured, *, several: bool) -> float | 
     between = f" between {' and '.join(measured.pair)}" if measured.pair else ""
     sure = f"surely {'at least' if question.at_least else 'at most'} {question.certain(estimate):.4g}"
     rows = f"{measured.rows:,} rows" + (" in the smaller" if measured.pair else "")
+    if measured.champion is not None and measured.pair is None and not math.isnan(measured.champion.value):
+        rows += f"; the champion {measured.champion.value:.4g}"
     return f"{where}{estimate.value:.4g}{between} ({sure}, {rows})"
 
 
@@ -187,7 +192,7 @@ def _too_few(rule: MetricRule, question: Question, few: Sequence[Measured]) -> C
         observed=_rows(few[0]) if rule.by is None else "fewer" if question.gap else "none",
         expected=f"{question.expected}, over {slices}{size}",
         outcome=TOO_FEW,
-        advice="" if accept else "lengthen training.holdout, lower minimum_rows, or promote with --override",
+        advice="" if accept else f"{LONGER}, lower minimum_rows, or promote with --override",
     )
 
 
@@ -203,8 +208,9 @@ def _small_slices(rule: MetricRule, measured: Sequence[Measured]) -> list[Check]
         passed=accept,
         observed=f"{slices:,} not judged, {rows:,} rows in all",
         expected=f"at least {_size(rule, few)} in each",
+        examples=tuple(f"{m.part} ({_rows(m)})" for m in few if not m.small)[:8],
         outcome=TOO_FEW,
-        advice="" if accept else "lengthen training.holdout, lower minimum_rows, or promote with --override",
+        advice="" if accept else f"{LONGER}, lower minimum_rows, or promote with --override",
     )
     return [check]
 
@@ -222,13 +228,22 @@ def _rows(measured: Measured) -> str:
 def _advice(question: Question, measured: Measured) -> str:
     """What to do about a bound that these rows do not show to hold: how many would, or an override."""
     estimate = question.known(measured)
-    if estimate is None or not question.met_by(question.hopeful(estimate)):
+    if estimate is None:
         return ""
-    if not question.met_by(estimate.value):
-        says = f"with {measured.rows:,} rows this may be chance"
-    else:
+    if question.met_by(estimate.value):
         says = f"{measured.rows:,} rows cannot tell, {_needed(question, measured, estimate)}"
-    return f"{says}{_never(question, estimate)}: {REMEDY}"
+        return f"{says}{_never(question, estimate)}: {REMEDY}"
+    found = []
+    if question.met_by(question.hopeful(estimate)):
+        found.append(f"with {measured.rows:,} rows this may be chance{_never(question, estimate)}: {LONGER}")
+    if not (question.margin or question.gap) and _missed_by_champion(question, measured):
+        found.append("the champion misses this bound too: keeping it is no safer")
+    return "; ".join(found)
+
+
+def _missed_by_champion(question: Question, measured: Measured) -> bool:
+    champion = measured.champion
+    return champion is not None and not math.isnan(champion.value) and not question.met_by(champion.value)
 
 
 def _needed(question: Question, measured: Measured, estimate: Estimate) -> str:

@@ -33,7 +33,8 @@ class Request:
     """Who wants a version in which stage, from when, and why.
 
     With `until` it overrides a gate that is closed, and ends then. `id` names the request: the same one again finds
-    what it did. `approval` is what the spec demands, `approved_by` who agreed.
+    what it did. `by_name` tells that a person named the version, so that one which was withdrawn may come back.
+    `approval` is what the spec demands, `approved_by` who agreed.
     """
 
     stage: Stage
@@ -45,6 +46,7 @@ class Request:
     approval: Approval = Approval.none
     approved_by: str | None = None
     id: str | None = None
+    by_name: bool = False
 
 
 @dataclass(frozen=True)

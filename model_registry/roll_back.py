@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from model_registry.errors import UnknownVersion
-from model_registry.timeline import Kind, Promotion, before, withdrawn
+from model_registry.timeline import Kind, Promotion, before, effective, withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,14 @@ def told(model: str, to: Version | None, since: datetime, bad: int, reason: str)
     where = f"is back at version {to.number}" if to else "has no version in production"
     retrain = "" if to else " There is none to return to: retrain."
     return f"{model} {where} from {since:%Y-%m-%d %H:%M} UTC on; version {bad} is withdrawn ({reason}).{retrain}"
+
+
+def passed_over(production: Sequence[Promotion], since: datetime, to: Version | None) -> str:
+    """A further sentence when the version that was there just before is not the one to return to."""
+    there = effective(production, since - timedelta(microseconds=1))
+    if there is None or to is None or there.version == to.number or there.kind is not Kind.override:
+        return ""
+    return f" Version {there.version}, there just before by an override, is passed over: promote it if it is wanted."
 
 
 def told_before(by: Promotion, now: Promotion | None) -> str:

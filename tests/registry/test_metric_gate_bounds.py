@@ -9,7 +9,8 @@ from registry.judging import AUC, Judge, Versions, only, whole
 
 from model_registry.evidence import Severity
 from model_registry.metric_gate import Action, judge
-from model_registry.rules import Measured, MetricRule, Mode, TooFew
+from model_registry.questions import REMEDY
+from model_registry.rules import Estimate, Measured, MetricRule, Mode, TooFew
 
 
 @pytest.mark.parametrize(
@@ -58,20 +59,20 @@ def test_production_is_compared_with_confidence(
         (
             AUC,
             whole(AUC, 0.65, 0.55, 0.7),
-            "1,000 rows cannot tell, about 4,000 would: lengthen training.holdout, or promote with --override",
+            "1,000 rows cannot tell, about 4,000 would: " + REMEDY,
         ),
         (
             AUC,
             whole(AUC, 0.6, 0.55, 0.7),
             (
                 "1,000 rows cannot tell, and no number of rows would: "
-                "lengthen training.holdout, or promote with --override"
+                "lengthen training.holdout, and training.window by as much, or promote with --override"
             ),
         ),
         (
             AUC,
             whole(AUC, 0.59, 0.55, 0.7),
-            "with 1,000 rows this may be chance: lengthen training.holdout, or promote with --override",
+            "with 1,000 rows this may be chance: lengthen training.holdout, and training.window by as much",
         ),
         (AUC, whole(AUC, 0.5, 0.45, 0.55), ""),
         (
@@ -80,13 +81,13 @@ def test_production_is_compared_with_confidence(
             (
                 "1,000 rows cannot tell, about 25,000 would; the noise, 0.025, is wider than the 0.01 allowed: "
                 "even a version as good as the champion would be held back more often than not: "
-                "lengthen training.holdout, or promote with --override"
+                "lengthen training.holdout, and training.window by as much, or promote with --override"
             ),
         ),
         (
             MetricRule("auc", not_worse_by=0.03),
             whole(MetricRule("auc", not_worse_by=0.03), 0.7, worse=(0.01, -0.02, 0.035)),
-            "1,000 rows cannot tell, about 1,600 would: lengthen training.holdout, or promote with --override",
+            "1,000 rows cannot tell, about 1,600 would: " + REMEDY,
         ),
         (
             MetricRule("auc", not_worse_by=0.01),
@@ -94,7 +95,7 @@ def test_production_is_compared_with_confidence(
             (
                 "with 1,000 rows this may be chance; the noise, 0.04, is wider than the 0.01 allowed: "
                 "even a version as good as the champion would be held back more often than not: "
-                "lengthen training.holdout, or promote with --override"
+                "lengthen training.holdout, and training.window by as much"
             ),
         ),
         (
@@ -102,7 +103,7 @@ def test_production_is_compared_with_confidence(
             whole(MetricRule("auc", better_by=0.01), 0.7, worse=(-0.02, -0.05, 0.01)),
             (
                 "1,000 rows cannot tell, about 9,000 would; with so many rows only a version at least 0.04 better can "
-                "pass: lengthen training.holdout, or promote with --override"
+                "pass: lengthen training.holdout, and training.window by as much, or promote with --override"
             ),
         ),
         (
@@ -110,7 +111,7 @@ def test_production_is_compared_with_confidence(
             whole(MetricRule("auc", not_worse_by=0.0), 0.7, worse=(-0.01, -0.05, 0.03)),
             (
                 "1,000 rows cannot tell, about 16,000 would; with so many rows only a version at least 0.04 better can "
-                "pass: lengthen training.holdout, or promote with --override"
+                "pass: lengthen training.holdout, and training.window by as much, or promote with --override"
             ),
         ),
     ],
@@ -149,7 +150,7 @@ def test_a_small_holdout_alone_opens_nothing(first: Judge, policy: TooFew, verdi
     assert (check.verdict, decision.action) == (verdict, action)
     assert check.observed == "99 rows"
     assert check.expected == "at least 0.6 with 95% confidence, over at least 100 rows"
-    advice = "lengthen training.holdout, lower minimum_rows, or promote with --override"
+    advice = "lengthen training.holdout, and training.window by as much, lower minimum_rows, or promote with --override"
     assert check.advice == ("" if policy is TooFew.accept else advice)
     if policy is not TooFew.fail:
         assert decision.report.verdict().endswith("is closed: no check had enough rows for an answer.")
@@ -186,3 +187,27 @@ def test_a_ranking_needs_both_classes(first: Judge, rarer: int, verdict: str) ->
     if not check.passed:
         assert check.observed == f"1,000 rows, {rarer} of the rarer class"
         assert check.expected.endswith("over at least 100 rows and 10 of each class")
+
+
+def test_a_bound_that_the_champion_misses_too_is_told(against: Judge) -> None:
+    check = only(against(AUC, whole(AUC, 0.5, 0.45, 0.55, worse=(-0.1,), champion=Estimate.exact(0.4))))
+    assert check.observed == "0.5 (surely at least 0.45, 1,000 rows; the champion 0.4)"
+    assert check.advice == "the champion misses this bound too: keeping it is no safer"
+    better = only(against(AUC, whole(AUC, 0.5, 0.45, 0.55, worse=(0.2,), champion=Estimate.exact(0.7))))
+    assert not better.advice
+
+
+def test_a_better_candidate_that_other_rules_hold_back_is_called_better(against: Judge) -> None:
+    found = whole(AUC, 0.5, 0.45, 0.55, worse=(-0.1, -0.12, -0.08), champion=Estimate.exact(0.4))
+    decision = against(AUC, found)
+    assert decision.action is Action.keep
+    assert decision.report.notes[0] == (
+        "flight_delays version 2 is surely better than version 1 by the first metric: other rules fail."
+    )
+    assert against(AUC, whole(AUC, 0.5, worse=(-0.1, -0.2, 0.0))).report.notes == ()
+
+
+def test_too_many_changed_predictions_say_what_it_may_mean(against: Judge) -> None:
+    rule = MetricRule("changed_predictions", at_most=0.5, change=0.1)
+    check = only(against(rule, whole(rule, 0.9)))
+    assert check.advice.startswith("the longer nothing was promoted, the more a good version changes")

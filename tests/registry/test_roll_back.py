@@ -185,13 +185,35 @@ def test_what_was_withdrawn_is_not_promoted_again_by_itself(desk: Desk) -> None:
     assert (result.outcome, result.stage) == (Outcome.kept, None)
     assert result.sentence == (
         "flight_delays version 2 was withdrawn at 2013-02-09 03:00 UTC by ada (scores are off): it is not promoted "
-        "again by itself. Promote it with an override if it must be."
+        "again by itself. If it should be, promote it by its number: --version 2."
     )
     assert desk.promote(second, first, day(20), stage=Stage.staging).outcome is Outcome.staged
     assert desk.override(second, FAR, day(21)).outcome is Outcome.promoted
     assert desk.production() == 2
     assert desk.roll_back().version == first  # the override is withdrawn in its turn
     assert desk.production() == 1
+
+
+def test_what_was_withdrawn_comes_back_for_good_when_a_person_names_it(desk: Desk) -> None:
+    first, second = desk.succession(2)
+    desk.roll_back()
+    assert desk.promote(second, first, day(20), by_name=True).outcome is Outcome.promoted
+    newest = desk.history()[-1]
+    assert (newest.version, newest.kind, newest.until) == (2, Kind.promotion, None)
+    assert desk.production() == 2
+
+
+def test_a_roll_back_says_what_it_passes_over(desk: Desk) -> None:
+    desk.succession(2)
+    tried, bad = desk.candidate(passed=False), desk.candidate(passed=False)
+    desk.override(tried, FAR, day(10))
+    desk.override(bad, FAR, day(12))
+    result = desk.roll_back(at=day(13))
+    assert result.version is not None
+    assert result.version.number == 2
+    assert result.sentence.endswith(
+        " Version 3, there just before by an override, is passed over: promote it if it is wanted."
+    )
 
 
 def test_the_retrain_of_the_withdrawn_version_asked_again_does_not_bring_it_back(desk: Desk) -> None:
