@@ -8,7 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from jobs.errors import LamplighterError, Misconfigured, MissingPartition
-from jobs.source import input_digest, source_files
+from jobs.inputs import find_input
+from jobs.source import input_digest
 from jobs.spec_file import code_digest, load_spec
 from jobs.table import predictions_path, publications
 from jobs.unfinished import unfinished
@@ -170,7 +171,7 @@ class _Look:
     def at(self, partition: Partition) -> PlannedPartition:
         there = self.published.get(partition.key)
         try:
-            files = source_files(self.settings, self.spec, partition)
+            files = find_input(self.settings, self.spec, partition).files
         except MissingPartition as error:
             kept = f" What version {there.version} published stays." if there else ""
             return PlannedPartition(partition.key, State.no_input, f"{error}{kept}")

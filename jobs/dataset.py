@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.errors import Misconfigured, MissingPartition, Rejected, texts_of, without_values
+from jobs.inputs import check_source, find_input
 from jobs.partition import Partition
-from jobs.source import SourceFile, input_digest, label_files, read, source_files, together
+from jobs.source import input_digest, read, together
 from jobs.treat import treat
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
+    from jobs.spec_storage import Stored
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,10 @@ def load_dataset(
     digests, features, targets, keys, extras, rejected, unlabelled = sha256(), [], [], [], [], 0, 0
     for partition in partitions:
         columns = _source_columns(spec, [name for name in extra if name != spec.source.column])
-        rows, digest = _read_all(source_files(settings, spec, partition), columns, f"{spec.source.path} {partition}")
+        rows, digest = _read_all(settings, spec, spec.source, partition, columns)
         rows = by_key(rows, spec)
         columns = _label_columns(spec)
-        labels, label_digest = _read_all(
-            label_files(settings, spec, partition), columns, f"{spec.label.path} {partition}"
-        )
+        labels, label_digest = _read_all(settings, spec, spec.label, partition, columns)
         digests.update(f"{digest}{label_digest}".encode())
         treated = treat(rows, spec, f"{spec.source.path} {partition}")
         known = _known(labels, spec, as_of)
@@ -172,7 +172,7 @@ def _all_there(settings: Settings, spec: ModelSpec, partitions: Sequence[Partiti
     missing, why = [], ""
     for partition in partitions:
         try:
-            source_files(settings, spec, partition)
+            check_source(settings, spec, partition)
         except MissingPartition as error:
             missing.append(partition.key)
             why = why or str(error)
@@ -193,9 +193,12 @@ def _label_columns(spec: ModelSpec) -> list[str]:
     return list(dict.fromkeys([*spec.key, *spec.label.columns, *known_at]))
 
 
-def _read_all(files: Sequence[SourceFile], columns: list[str], where: str) -> tuple[pa.Table, str]:
+def _read_all(
+    settings: Settings, spec: ModelSpec, stored: Stored, partition: Partition, columns: list[str]
+) -> tuple[pa.Table, str]:
+    files = find_input(settings, spec, partition, stored).files
     tables = [read(file.path, None, columns) for file in files]
-    return together(tables, where), input_digest(files)
+    return together(tables, f"{stored.path} {partition}"), input_digest(files)
 
 
 def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:

@@ -19,8 +19,10 @@ from jobs.batches import BATCH_ROWS, common_schema, empty, in_types, read_batche
 from jobs.dataset import training_window
 from jobs.errors import Rejected
 from jobs.expect import EXAMPLES, Question, bounded, columns_of, frame_of
+from jobs.inputs import find_input, pinned
 from jobs.key_counts import KeyCounts
-from jobs.source import SourceFile, file_and_folder, input_digest, source_files
+from jobs.plan import Plan
+from jobs.source import SourceFile, file_and_folder, input_digest
 from jobs.steps import step
 from jobs.table import publishable
 from jobs.treat import treat
@@ -61,7 +63,10 @@ def input_gate(job: JobContext, purpose: str = "score") -> InputGateResult:
     from jobs.report_page import write_page
 
     partitions = training_window(job.spec, job.partition).partitions if purpose == "train" else (job.partition,)
-    result = judge_partitions(job.settings, job.spec, partitions)
+    files = None
+    if purpose == "score" and job.spec.source.kind != "parquet":  # a table goes on; what the plan pinned is judged
+        files = [pinned(fragment.file for fragment in job.recall("plan", Plan).fragments)]
+    result = judge_partitions(job.settings, job.spec, partitions, files=files)
     job.keep("input-gate", result)
     step("input-gate:kept")
     write_page(job.folder / "input-gate.html", [result.report])
@@ -71,11 +76,18 @@ def input_gate(job: JobContext, purpose: str = "score") -> InputGateResult:
 
 
 def judge_partitions(
-    settings: Settings, spec: ModelSpec, partitions: Sequence[Partition], batch_rows: int = BATCH_ROWS
+    settings: Settings,
+    spec: ModelSpec,
+    partitions: Sequence[Partition],
+    batch_rows: int = BATCH_ROWS,
+    files: Sequence[Sequence[SourceFile]] | None = None,
 ) -> InputGateResult:
-    """The report about these partitions together: table-wide checks for each one, column checks over all rows."""
+    """The report about these partitions together: table-wide checks for each one, column checks over all rows.
+
+    `files` are those of each partition, unless they are to be found here.
+    """
     source = spec.source
-    files = [source_files(settings, spec, p) for p in partitions]
+    files = [find_input(settings, spec, p).files for p in partitions] if files is None else files
     subject = f"{source.path} {partitions[0]}" + (f" to {partitions[-1]}" if len(partitions) > 1 else "")
     asked = list(dict.fromkeys(name for check in spec.input_checks for name in columns_of(check)))
     schema = _schema(spec, files, partitions, subject)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from jobs.commit import Fence, follow
 from jobs.errors import Misconfigured
-from jobs.source import SourceFile, input_digest, source_files
+from jobs.inputs import find_input
+from jobs.source import SourceFile, input_digest
 from jobs.spec_file import code_digest
 from jobs.steps import step
 from jobs.table import Publication, app_id, open_table, predictions_path, published
@@ -43,6 +44,7 @@ class Plan:
     code: str
     predictions: Fence
     published: bool
+    source_version: int | None = None
 
     def sentence(self) -> str:
         """The plan for a person."""
@@ -63,7 +65,8 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     follow(job)
     version = resolve(job.registry(), spec.model, selector, partition.start)
     step("plan:resolved")
-    files = source_files(job.settings, spec, partition)
+    found = find_input(job.settings, spec, partition)
+    files = found.files
     fragments = plan_fragments(files, spec.engine.rows_per_fragment)
     digest, code = input_digest(files), code_digest(job.settings.models, spec.model)
     there = _ours(published(predictions_path(job.settings, spec)), spec.model).get(partition.key)
@@ -83,6 +86,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         code=code,
         predictions=Fence.of(open_table(predictions_path(job.settings, spec)), app_id(partition)),
         published=same,
+        source_version=found.version,
     )
     job.keep("plan", result)
     step("plan:kept")

@@ -108,6 +108,7 @@ def _describe(job: JobContext, plan: Plan, scored: ScoreResult, content: str) ->
         score_mean=total / scored.rows_scored if scored.rows_scored else None,
         seconds=job.seconds_since("plan"),
         content=content,
+        source_version=plan.source_version,
     )
 
 

@@ -10,8 +10,6 @@ from jobs.storage import Place, last_change, place
 
 if TYPE_CHECKING:
     from jobs.partition import Partition
-    from jobs.settings import Settings
-    from jobs.spec import ModelSpec
     from jobs.spec_schedule import Ready
 
 
@@ -41,9 +39,3 @@ def waiting_for(folder: Place, ready: Ready, now: float | None = None) -> str | 
             since = max(0, int(quiet.total_seconds()))
             return f"it changed {since} s ago, and must be quiet for {int(ready.quiet.total_seconds())} s"
     return None
-
-
-def source_waiting_for(settings: Settings, spec: ModelSpec, partition: Partition) -> str | None:
-    """The same for a partition of a model's source."""
-    source = spec.source
-    return waiting_for(partition_folder(settings.data, source.path, source.column, partition), source.ready)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobs.partition import Partition
-    from jobs.settings import Settings
     from jobs.spec import ModelSpec
     from jobs.spec_schedule import Ready
 
@@ -32,17 +31,6 @@ class SourceFile:
     path: str
     size: int
     row_groups: tuple[int, ...]
-
-
-def source_files(settings: Settings, spec: ModelSpec, partition: Partition) -> list[SourceFile]:
-    """The Parquet files of a partition of a model's source. See `partition_files`."""
-    source = spec.source
-    return partition_files(settings.data, source.path, source.column, partition, source.ready)
-
-
-def label_files(settings: Settings, spec: ModelSpec, partition: Partition) -> list[SourceFile]:
-    """The Parquet files of a partition of a model's labels. See `partition_files`."""
-    return partition_files(settings.data, spec.label.path, spec.source.column, partition, spec.label.ready)
 
 
 def partition_files(
@@ -65,10 +53,11 @@ def partition_files(
         raise MissingPartition(
             f"{path} {partition} is not ready: {lacks}. Wait for the feed, or check the spec's rule."
         )
-    return [_source_file(p) for p in paths]
+    return [source_file(p) for p in paths]
 
 
-def _source_file(path: Place) -> SourceFile:
+def source_file(path: Place) -> SourceFile:
+    """A file, from its metadata. Raises Rejected when it is not a Parquet file."""
     metadata = _open(path).metadata
     groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
     return SourceFile(str(path), path.stat().st_size, groups)

@@ -12,7 +12,8 @@ from jobs.expectations import Expectation
 from jobs.partition import Calendar, Every
 from jobs.spec_behaviour import Behaviour, faults
 from jobs.spec_gates import MetricGate, Part, PromotionPolicy
-from jobs.spec_schedule import Ready, Schedules
+from jobs.spec_schedule import Schedules
+from jobs.spec_storage import Stored
 from jobs.spec_types import Duration, Name, Zone
 from model_registry.evidence import Severity
 from model_registry.rules import CHANGED, COSTS, Mode
@@ -21,19 +22,15 @@ CLASSIFICATION_METRICS = ("auc", "average_precision", "log_loss", "brier", "cali
 REGRESSION_METRICS = ("rmse", "mae", "r2", "calibration_error")
 
 
-class Source(Part):
+class Source(Stored):
     """Where the rows to score are."""
 
-    path: str = Field(min_length=1)
-    """Folder below the data root (or an absolute one); a partition is a subfolder `<column>=<key>` of it."""
     column: Name
-    """Name of the partition column, as in the names of the subfolders."""
+    """Name of the partition column. In SQL it holds a date, an instant within the partition, or the partition's key."""
     every: Every
     """Length of a partition."""
     timezone: Zone = "UTC"
     """Time zone in which a partition begins."""
-    ready: Ready = Ready()
-    """When a partition may be read; one that is still being delivered is waited for."""
 
     @property
     def calendar(self) -> Calendar:
@@ -66,13 +63,9 @@ def _feature(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
 
-class Label(Part):
-    """Where the labels come from, and when."""
+class Label(Stored):
+    """Where the labels come from, partitioned like the source, and when."""
 
-    path: str = Field(min_length=1)
-    """Folder with the labels, partitioned like the source."""
-    ready: Ready = Ready()
-    """When the labels of a partition may be read."""
     columns: tuple[str, ...] = Field(min_length=1)
     """Columns that `label(frame)` needs."""
     delay: Duration

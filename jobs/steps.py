@@ -6,6 +6,7 @@ from model_registry.steps import PROMOTION_STEPS, step
 
 SCORE_STEPS = {
     "plan:resolved": "the version is known, nothing is planned",
+    "plan:range": "a range of keys of a SQL source is kept as a file, the next ones are not read",
     "plan:kept": "the plan is kept",
     "input-gate:kept": "the input was judged",
     "score:read": "a fragment is read and predicted, nothing is written (in a worker)",

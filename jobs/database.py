@@ -1,0 +1,78 @@
+"""Databases that rows come from or go to: an address from an environment variable, never from a spec."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, NoSuchTableError, OperationalError
+
+from jobs.errors import LamplighterError, Misconfigured, Unavailable, without_values
+
+_FOR_GOOD = ("no such", "syntax error", "authentication failed", "does not exist", "has no column")
+"""What drivers report as operational, and trying again does not change."""
+
+
+@contextmanager
+def transaction(variable: str, *, write: bool = False) -> Iterator[sa.Connection]:
+    """One transaction on one snapshot, committed unless something is raised.
+
+    In SQLite a writer takes its lock at once. Raises Misconfigured when the variable or what it leads to is wrong,
+    Unavailable when the database does not answer or is busy.
+    """
+    engine = _engine(variable)
+    if engine.dialect.name == "sqlite":
+        _begin_in_sqlite(engine, "BEGIN IMMEDIATE" if write else "BEGIN")
+    level: dict[str, Any] = {} if engine.dialect.name == "sqlite" or write else {"isolation_level": "REPEATABLE READ"}
+    try:
+        with engine.connect().execution_options(**level) as connection, connection.begin():
+            yield connection
+    except (DBAPIError, NoSuchTableError) as error:
+        raise _meaning(variable, error) from error
+    finally:
+        engine.dispose()
+
+
+def _engine(variable: str) -> sa.Engine:
+    address = os.environ.get(variable)
+    if not address:
+        raise Misconfigured(f"The spec takes a database from the variable {variable}: set it to a SQLAlchemy address.")
+    try:
+        return sa.create_engine(address, poolclass=sa.NullPool)
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+        reason = type(error).__name__  # the text may carry the password
+        raise Misconfigured(
+            f"{variable} is no address of a database that can be used ({reason}): write one like "
+            f"postgresql+psycopg://user:password@host/name."
+        ) from None
+
+
+def _begin_in_sqlite(engine: sa.Engine, begin: str) -> None:
+    """Let SQLAlchemy begin transactions: the driver would not for a SELECT, nor around DDL."""
+
+    @event.listens_for(engine, "connect")
+    def _by_hand(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def _meaning(variable: str, error: Exception) -> LamplighterError:
+    if isinstance(error, NoSuchTableError):
+        return Misconfigured(f"The database of {variable} has no table {error}: create it, or change the spec.")
+    said = without_values(str(getattr(error, "orig", error)))
+    if isinstance(error, OperationalError) and not any(sign in said for sign in _FOR_GOOD):
+        return Unavailable(f"The database of {variable} does not do it now: {said}. Try again.")
+    return Misconfigured(f"The database of {variable} refuses: {said}. Change the spec or the rights.")
+
+
+def table_name(text: str) -> tuple[str | None, str]:
+    """Schema (or None) and name of `schema.table` or `table`."""
+    schema, _, name = text.rpartition(".")
+    return schema or None, name

@@ -1,0 +1,85 @@
+"""The files of a partition, whatever kind of source it has: gates, scoring and training all get them here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobs.errors import MissingPartition
+from jobs.readiness import partition_folder, waiting_for
+from jobs.source import SourceFile, partition_files, source_file
+from jobs.storage import place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobs.partition import Partition
+    from jobs.settings import Settings
+    from jobs.spec import ModelSpec
+    from jobs.spec_storage import Stored
+
+
+@dataclass(frozen=True)
+class Input:
+    """The files of a partition in their order, and the version of the Delta table that they are of."""
+
+    files: list[SourceFile]
+    version: int | None = None
+
+
+def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored: Stored | None = None) -> Input:
+    """The partition of the source, or of `stored` (the label). Raises MissingPartition, Rejected and Misconfigured.
+
+    From a SQL source the rows are read here and now, into files.
+    """
+    stored, column = stored or spec.source, spec.source.column
+    if stored.kind == "parquet":
+        return Input(partition_files(settings.data, stored.path, column, partition, stored.ready))
+    version = None
+    if stored.kind == "delta":
+        from jobs.delta_source import delta_files
+
+        places, version = delta_files(settings.data, stored, column, partition)
+    else:
+        from jobs.sql_source import extract
+
+        places = extract(settings.tables, spec, stored, partition)
+    files = [file for file in map(source_file, places) if sum(file.row_groups)]
+    if not files:
+        raise MissingPartition(
+            f"{stored.path} has no rows for {partition}: wait for the feed, or check the spec's rule and the variables."
+        )
+    return Input(files, version)
+
+
+def pinned(files: Iterable[str]) -> list[SourceFile]:
+    """Files that a plan has pinned. Raises Rejected when one is gone."""
+    return [source_file(place(path)) for path in dict.fromkeys(files)]
+
+
+def source_waiting_for(settings: Settings, spec: ModelSpec, partition: Partition) -> str | None:
+    """What a partition of the source still lacks before it may be read, as the end of a sentence; None if nothing.
+
+    No row is read. Raises Misconfigured and Unavailable.
+    """
+    source = spec.source
+    if source.kind == "parquet":
+        return waiting_for(partition_folder(settings.data, source.path, source.column, partition), source.ready)
+    if source.kind == "delta":
+        from jobs.delta_source import delta_files
+
+        there = bool(delta_files(settings.data, source, source.column, partition)[0])
+    else:
+        from jobs.sql_source import has_rows
+
+        there = has_rows(spec, source, partition)
+    return None if there else f"it has no rows in {source.path}"
+
+
+def check_source(settings: Settings, spec: ModelSpec, partition: Partition) -> None:
+    """Raise MissingPartition when the source does not have the partition, or not yet, without reading its rows."""
+    lacks = source_waiting_for(settings, spec, partition)
+    if lacks is not None:
+        raise MissingPartition(
+            f"{spec.source.path} {partition} is not ready: {lacks}. Wait for the feed, or check the spec's rule."
+        )

@@ -1,0 +1,157 @@
+"""One contract for every kind of source: the same rows give the same scores, and what changes in between is noticed."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from jobs.dataset import load_dataset
+from jobs.errors import InvalidSpec, Misconfigured, MissingPartition, Rejected
+from jobs.input_gate import input_gate
+from jobs.inputs import check_source, find_input, source_waiting_for
+from jobs.output_gate import output_gate
+from jobs.plan import Plan, plan
+from jobs.publish import publish
+from jobs.score import score
+from jobs.spec_file import parse_spec
+from jobs.table import open_table, predictions_path
+
+DAY = "2026-01-16"
+
+
+@pytest.fixture
+def plain_scores(open_shop: Any) -> pd.DataFrame:
+    """The scores of the day with today's source, before the spec is changed."""
+    publish(open_shop.prepare(DAY, "plain"))
+    return scores(open_shop)
+
+
+def scores(shop: Any) -> pd.DataFrame:
+    table = open_table(predictions_path(shop.settings, shop.job(DAY).spec))
+    assert table is not None
+    return table.to_pandas().sort_values("toy_id", ignore_index=True)
+
+
+def test_a_partition_is_scored_from_any_source_with_the_same_scores(plain_scores: pd.DataFrame, feed: Any) -> None:
+    publish(feed.shop.prepare(DAY))
+    pd.testing.assert_frame_equal(scores(feed.shop), plain_scores, check_exact=True)
+    again = feed.shop.job(DAY, "again")
+    plan(again)
+    assert again.recall("plan", Plan).published
+
+
+def test_training_reads_the_same_rows_from_any_source(open_shop: Any, feed: Any) -> None:
+    from jobs.spec_file import load_pipeline_module
+
+    job, settings = feed.shop.job("2026-01-10"), feed.shop.settings
+    label = load_pipeline_module(settings.models, "toys").label
+    found = load_dataset(settings, job.spec, label, [job.partition], datetime(2026, 2, 1, tzinfo=UTC))
+    rows = feed.rows("2026-01-10")
+    assert (len(found), found.rows_unlabelled) == (len(rows), 0)
+    assert (
+        found.target.sum()
+        == pd.read_parquet(feed.shop.root / "home" / "data" / "returns" / "day=2026-01-10")["returned"].sum()
+    )
+    assert list(found.features["colour"].isna()) == list(rows.sort_values("toy_id")["colour"].isna())
+    before = load_dataset(settings, job.spec, label, [job.partition], datetime(2026, 1, 11, tzinfo=UTC))
+    assert (len(before), before.rows_unlabelled) == (0, len(rows))
+
+
+@pytest.mark.parametrize("name", ["delta-s3", "sql-postgresql"])
+def test_a_whole_retrain_reads_there(name: str, open_shop: Any, make_feed: Callable[..., Any]) -> None:
+    make_feed(name, open_shop).deliver_all()
+    open_shop.retrain("2026-01-19")
+    assert plan(open_shop.job("2026-01-20")).version.number == 2
+
+
+def test_what_the_plan_pinned_is_judged_and_scored_whatever_changes_after_it(feed: Any) -> None:
+    job = feed.shop.job(DAY)
+    plan(job)
+    feed.deliver("sales", DAY, feed.rows().head(50))
+    judged = input_gate(job)
+    if feed.kind == "parquet":  # a folder has no versions
+        assert judged.rows == 50
+        with pytest.raises(Rejected, match="it changed in between"):
+            score(job)
+        return
+    assert (judged.rows, score(job).rows_in) == (120, 120)
+    output_gate(job)
+    publish(job)
+    assert plan(feed.shop.job(DAY, "next")).rows == 50
+
+
+def test_what_changes_in_other_partitions_is_no_change(feed: Any) -> None:
+    before = plan(feed.shop.job(DAY)).input_digest
+    feed.deliver("sales", "2026-01-17", feed.rows("2026-01-17").head(50))
+    assert plan(feed.shop.job(DAY)).input_digest == before
+    feed.deliver("sales", DAY, feed.rows().assign(price=lambda f: f["price"] + 1))
+    assert plan(feed.shop.job(DAY)).input_digest != before
+
+
+def test_a_partition_that_is_not_there_yet_is_missing(feed: Any) -> None:
+    job = feed.shop.job("2027-01-01")
+    assert source_waiting_for(feed.shop.settings, job.spec, job.partition)
+    for look in (find_input, check_source):
+        with pytest.raises(MissingPartition, match="2027-01-01"):
+            look(feed.shop.settings, job.spec, job.partition)
+
+
+def test_a_source_that_was_never_made(open_shop: Any, make_feed: Callable[..., Any]) -> None:
+    make_feed("delta-local", open_shop)
+    with pytest.raises(MissingPartition, match="has no rows for 2026-01-16"):
+        plan(open_shop.job(DAY))
+
+
+def test_a_plan_pins_the_version_of_a_delta_table(open_shop: Any, make_feed: Callable[..., Any]) -> None:
+    feed = make_feed("delta-local", open_shop)
+    feed.deliver("sales", DAY, feed.rows())
+    job = open_shop.prepare(DAY)
+    publication = publish(job).publication
+    assert publication.source_version == 0
+    feed.deliver("sales", DAY, feed.rows().head(50))
+    assert plan(open_shop.job(DAY)).source_version == 1
+    assert plan(open_shop.job(DAY)).rows == 50
+    text = (open_shop.settings.models / "toys" / "model.yaml").read_text()
+    open_shop.write_model(spec=text.replace("column: day", "version: 0, column: day"))
+    assert plan(open_shop.job(DAY)).input_digest == publication.input_digest
+    open_shop.write_model(spec=text.replace("column: day", "version: 7, column: day"))
+    with pytest.raises(Misconfigured, match="cannot be opened as a Delta table in version 7"):
+        plan(open_shop.job(DAY))
+
+
+def test_a_delta_table_must_be_partitioned_by_the_column(open_shop: Any, make_feed: Callable[..., Any]) -> None:
+    feed = make_feed("delta-local", open_shop)
+    write_deltalake(f"{feed.where}/sales", pa.table({"day": [DAY], "toy_id": ["a"]}))
+    with pytest.raises(Misconfigured, match="is not partitioned by day"):
+        plan(open_shop.job(DAY))
+
+
+def test_a_delta_table_whose_files_are_not_its_rows_is_refused(open_shop: Any, make_feed: Callable[..., Any]) -> None:
+    feed = make_feed("delta-local", open_shop)
+    configuration = {"delta.enableDeletionVectors": "true"}
+    write_deltalake(
+        f"{feed.where}/sales", pa.table({"day": [DAY], "a": [1]}), partition_by=["day"], configuration=configuration
+    )
+    with pytest.raises(Misconfigured, match="uses deletionVectors"):
+        plan(open_shop.job(DAY))
+
+
+@pytest.mark.parametrize(
+    ("clause", "says"),
+    [
+        ("kind: sql, path: sales", "kind: sql needs database"),
+        ("path: sales, query: SELECT 1", "query belongs to kind: sql"),
+        ("path: sales, version: 3", "version belongs to kind: delta"),
+        ("kind: sql, path: sales, database: 'postgresql://me:secret@host/x'", "source.database"),
+        ("kind: csv, path: sales", "source.kind"),
+        ("kind: delta, path: sales, ready: {marker: _DONE}", "ready belongs to kind: parquet"),
+    ],
+)
+def test_a_source_that_does_not_fit_together_is_no_spec(open_shop: Any, clause: str, says: str) -> None:
+    text = (open_shop.settings.models / "toys" / "model.yaml").read_text()
+    with pytest.raises(InvalidSpec, match=says):
+        parse_spec(text.replace("source: {path: sales", f"source: {{{clause}"), "model.yaml")
