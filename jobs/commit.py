@@ -103,6 +103,20 @@ def follow(job: JobContext) -> None:
     raise _busy(job)
 
 
+def settle(job: JobContext) -> None:
+    """Let everything follow the predictions that readers see: the rejected rows, and the spec's database."""
+    follow(job)
+    follow_beyond(job)
+
+
+def follow_beyond(job: JobContext) -> None:
+    """Let the database of the spec follow, if there is one. Raises Unavailable and Misconfigured."""
+    if job.spec.output.kind == "sql":
+        from jobs.sql_sink import follow_in_database  # workers import this module, and need no database
+
+        follow_in_database(job)
+
+
 def committed(path: Place, attempt: str) -> bool:
     """Whether this attempt has published already: it committed, and the caller did not learn of it."""
     table = open_table(path)

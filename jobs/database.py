@@ -19,20 +19,22 @@ _FOR_GOOD = ("no such", "syntax error", "authentication failed", "does not exist
 
 @contextmanager
 def transaction(variable: str, *, write: bool = False) -> Iterator[sa.Connection]:
-    """One transaction on one snapshot, committed unless something is raised.
+    """One transaction, committed unless something is raised: to read it is on one snapshot.
 
-    In SQLite a writer takes its lock at once. Raises Misconfigured when the variable or what it leads to is wrong,
-    Unavailable when the database does not answer or is busy.
+    To write, SQLite takes its lock at once, and elsewhere each statement sees what was committed before it. Raises
+    Misconfigured when the variable or what it leads to is wrong, Unavailable when it does not answer or is busy.
     """
     engine = _engine(variable)
     if engine.dialect.name == "sqlite":
         _begin_in_sqlite(engine, "BEGIN IMMEDIATE" if write else "BEGIN")
-    level: dict[str, Any] = {} if engine.dialect.name == "sqlite" or write else {"isolation_level": "REPEATABLE READ"}
+    level = {"isolation_level": "READ COMMITTED" if write else "REPEATABLE READ"}
+    if engine.dialect.name == "sqlite":
+        level = {}
     try:
         with engine.connect().execution_options(**level) as connection, connection.begin():
             yield connection
     except (DBAPIError, NoSuchTableError) as error:
-        raise _meaning(variable, error) from error
+        raise _meaning(variable, error) from None  # its text can hold values of rows
     finally:
         engine.dispose()
 
@@ -42,7 +44,8 @@ def _engine(variable: str) -> sa.Engine:
     if not address:
         raise Misconfigured(f"The spec takes a database from the variable {variable}: set it to a SQLAlchemy address.")
     try:
-        return sa.create_engine(address, poolclass=sa.NullPool)
+        patience = {"connect_args": {"timeout": 30}} if address.startswith("sqlite") else {}
+        return sa.create_engine(address, poolclass=sa.NullPool, hide_parameters=True, **patience)
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         reason = type(error).__name__  # the text may carry the password
         raise Misconfigured(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobs.commit import Fence, follow
+from jobs.commit import Fence, settle
 from jobs.errors import Misconfigured
 from jobs.inputs import find_input
 from jobs.source import SourceFile, input_digest
@@ -62,7 +62,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     Raises MissingPartition, UnknownVersion and Misconfigured.
     """
     spec, partition = job.spec, job.partition
-    follow(job)
+    settle(job)
     version = resolve(job.registry(), spec.model, selector, partition.start)
     step("plan:resolved")
     found = find_input(job.settings, spec, partition)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs.commit import commit_predictions, committed, follow, not_overtaken
+from jobs.commit import commit_predictions, committed, follow, follow_beyond, not_overtaken, settle
 from jobs.errors import Rejected
 from jobs.fragments import WrittenFile
 from jobs.output_gate import OutputGateResult
@@ -48,7 +48,7 @@ def publish(job: JobContext) -> PublishResult:
     path = predictions_path(job.settings, job.spec)
     there = published(path).get(plan.partition)
     if there is not None and (plan.published or committed(path, _attempt(job, scored))):
-        follow(job)
+        settle(job)
         sweep(job)
         return _done(job, there, unchanged=True)
     if judged.report is None or judged.attempt != scored.attempt:
@@ -66,6 +66,7 @@ def publish(job: JobContext) -> PublishResult:
     step("publish:committed")
     follow(job)
     step("publish:rejected")
+    follow_beyond(job)
     sweep(job)
     step("publish:swept")
     return _done(job, published(path)[plan.partition], unchanged=False)

@@ -13,7 +13,7 @@ from jobs.partition import Calendar, Every
 from jobs.spec_behaviour import Behaviour, faults
 from jobs.spec_gates import MetricGate, Part, PromotionPolicy
 from jobs.spec_schedule import Schedules
-from jobs.spec_storage import Stored
+from jobs.spec_storage import Output, Stored
 from jobs.spec_types import Duration, Name, Zone
 from model_registry.evidence import Severity
 from model_registry.rules import CHANGED, COSTS, Mode
@@ -127,13 +127,6 @@ class EngineChoice(Part):
     """Workers of an engine that this machine runs itself."""
     rows_per_fragment: int = Field(default=131_072, ge=1_000)
     """Row groups are put together up to about this many rows."""
-
-
-class Output(Part):
-    """Where predictions are published."""
-
-    table: Name
-    """Name of the table of predictions; its rejected rows are in `<table>_rejected`."""
 
 
 class Retries(Part):

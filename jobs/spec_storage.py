@@ -8,7 +8,10 @@ from pydantic import Field, model_validator
 
 from jobs.spec_gates import Part
 from jobs.spec_schedule import Ready
+from jobs.spec_types import Name
 
+LONGEST = 40
+"""Characters of a name that PostgreSQL does not cut off with what is added to it."""
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
 
 
@@ -38,4 +41,23 @@ class Stored(Part):
             raise ValueError("kind: sql needs database: the name of the environment variable with its address")
         if self.kind != "parquet" and self.ready != Ready():
             raise ValueError("ready belongs to kind: parquet; a table has a partition as soon as it has rows of it")
+        return self
+
+
+class Output(Part):
+    """Where predictions are published."""
+
+    kind: Literal["delta", "sql"] = "delta"
+    """`delta` is a Delta table; `sql` is that and, in step with it, a table of a database."""
+    table: Name
+    """Name of the table of predictions; its rejected rows are in the Delta table `<table>_rejected`."""
+    database: Variable | None = None
+    """`sql`: name of the environment variable with the SQLAlchemy address of the database."""
+
+    @model_validator(mode="after")
+    def _belongs_to_kind(self) -> Self:
+        if (self.kind == "sql") != (self.database is not None):
+            raise ValueError("database (the name of the environment variable with its address) goes with kind: sql")
+        if self.kind == "sql" and len(self.table) > LONGEST:
+            raise ValueError(f"table is too long a name for a database: at most {LONGEST} characters")
         return self

@@ -18,6 +18,9 @@ SCORE_STEPS = {
     "publish:prepared": "the fence was looked at, the next call commits",
     "publish:committed": "readers see the predictions; the rejected rows of before are still there",
     "publish:rejected": "readers see the rejected rows, too",
+    "publish:staged": "a batch of rows is in the staging table of the spec's database; its readers see those of before",
+    "publish:replaced": "the partition is replaced in the database's transaction, which is not committed",
+    "publish:followed": "readers of the database see the predictions, too",
     "publish:swept": "what nobody needs any more is gone",
     "publish:kept": "the result is kept, and the caller does not know it",
 }
