@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, NoSuchTableError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, NoSuchTableError
 
 from jobs.errors import LamplighterError, Misconfigured, Unavailable, without_values
 
@@ -33,8 +33,10 @@ def transaction(variable: str, *, write: bool = False) -> Iterator[sa.Connection
     try:
         with engine.connect().execution_options(**level) as connection, connection.begin():
             yield connection
-    except (DBAPIError, NoSuchTableError) as error:
-        raise _meaning(variable, error) from None  # its text can hold values of rows
+    except (DBAPIError, NoSuchTableError, engine.dialect.loaded_dbapi.Error) as error:
+        own = getattr(error, "orig", error)
+        for_now = isinstance(own, engine.dialect.loaded_dbapi.OperationalError)
+        raise _meaning(variable, own, for_now=for_now) from None  # its text can hold values of rows
     finally:
         engine.dispose()
 
@@ -66,11 +68,11 @@ def _begin_in_sqlite(engine: sa.Engine, begin: str) -> None:
         connection.exec_driver_sql(begin)
 
 
-def _meaning(variable: str, error: Exception) -> LamplighterError:
+def _meaning(variable: str, error: Exception, *, for_now: bool) -> LamplighterError:
     if isinstance(error, NoSuchTableError):
         return Misconfigured(f"The database of {variable} has no table {error}: create it, or change the spec.")
-    said = without_values(str(getattr(error, "orig", error)))
-    if isinstance(error, OperationalError) and not any(sign in said for sign in _FOR_GOOD):
+    said = without_values(str(error))
+    if for_now and not any(sign in said for sign in _FOR_GOOD):
         return Unavailable(f"The database of {variable} does not do it now: {said}. Try again.")
     return Misconfigured(f"The database of {variable} refuses: {said}. Change the spec or the rights.")
 

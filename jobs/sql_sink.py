@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from jobs.batches import read_batches
 from jobs.database import transaction
 from jobs.errors import Misconfigured, Unavailable
-from jobs.sql_tables import ATTEMPT, NUMBER, SinkTables, as_rows, lock
+from jobs.sql_tables import ATTEMPT, NUMBER, SinkTables, add_rows, lock
 from jobs.steps import step
 from jobs.table import PARTITION, Publication, app_id, open_version, predictions_path, published
 
@@ -74,8 +74,7 @@ class _Sink:
         mine = {PARTITION: self._publication.partition, ATTEMPT: self._attempt, NUMBER: self._number}
         for batch in batches:
             with transaction(self._variable, write=True) as connection:
-                rows = as_rows(batch, connection.dialect.name)
-                connection.execute(sa.insert(self._tables.staging), [row | mine for row in rows])
+                add_rows(connection, self._tables.staging, batch, mine)
             step("publish:staged")
 
     def replace(self) -> None:

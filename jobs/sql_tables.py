@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from hashlib import sha256
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from jobs.errors import Misconfigured
 from jobs.table import PARTITION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 ATTEMPT, NUMBER = "lamplighter_attempt", "lamplighter_number"
 _NAMED = ("model", "partition", "digest", "input_digest", "code", "engine", "run")
@@ -100,17 +100,21 @@ def sql_type(found: pa.DataType) -> sa.types.TypeEngine[Any]:
     return simple[found]
 
 
-def as_rows(batch: pa.Table, dialect: str) -> list[dict[str, Any]]:
-    """Rows as a database takes them."""
-    rows: list[dict[str, Any]] = batch.to_pylist()
-    exact = [field.name for field in batch.schema if pa.types.is_decimal(field.type)] if dialect == "sqlite" else []
-    for row in rows if exact else ():
-        row.update({name: _text(row[name]) for name in exact})
-    return rows
-
-
-def _text(value: Decimal | None) -> str | None:
-    return None if value is None else str(value)
+def add_rows(connection: sa.Connection, table: sa.Table, batch: pa.Table, same: Mapping[str, Any]) -> None:
+    """Add the rows of a batch, each with these further values. In PostgreSQL by COPY, which is many times as fast."""
+    names = [*batch.column_names, *same]
+    exact = pa.types.is_decimal if connection.dialect.name == "sqlite" else lambda _: False
+    columns = [(c.cast(pa.string()) if exact(c.type) else c).to_pylist() for c in batch.columns]
+    rows = zip(*columns, *(repeat(value, len(batch)) for value in same.values()), strict=True)
+    if connection.dialect.driver != "psycopg":
+        connection.execute(sa.insert(table), [dict(zip(names, row, strict=True)) for row in rows])
+        return
+    quoted = connection.dialect.identifier_preparer
+    into = f"{quoted.format_table(table)} ({', '.join(map(quoted.quote, names))})"
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {into} FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 def lock(connection: sa.Connection, what: str) -> None:

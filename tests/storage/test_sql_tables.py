@@ -1,5 +1,6 @@
 """What a SQL sink takes: every type that a key can have, and the specs that name a database."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -8,9 +9,10 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from jobs.database import transaction
 from jobs.errors import InvalidSpec, Misconfigured
 from jobs.spec_file import parse_spec
-from jobs.sql_tables import ATTEMPT, NUMBER, SinkTables, as_rows, lock, sql_type
+from jobs.sql_tables import ATTEMPT, NUMBER, SinkTables, add_rows, lock, sql_type
 
 DAY = "2026-01-16"
 VARIABLE = "SCORES_DATABASE"
@@ -36,8 +38,7 @@ def test_every_type_of_key_comes_back_as_it_went_in(database: str) -> None:
     with engine.begin() as connection:
         tables.ensure(connection, VARIABLE)
         tables.ensure(connection, VARIABLE)
-        rows = as_rows(table, engine.dialect.name)
-        connection.execute(sa.insert(tables.staging), [row | {ATTEMPT: "a", NUMBER: 1} for row in rows])
+        add_rows(connection, tables.staging, table, {ATTEMPT: "a", NUMBER: 1})
         names = table.column_names
         connection.execute(
             sa.insert(tables.rows).from_select(names, sa.select(*[tables.staging.c[name] for name in names]))
@@ -66,6 +67,22 @@ def test_an_output_that_does_not_fit_together_is_no_spec(open_shop: Any, clause:
     text = (open_shop.settings.models / "toys" / "model.yaml").read_text()
     with pytest.raises(InvalidSpec, match=says):
         parse_spec(text.replace("{table: toys}", clause), "model.yaml")
+
+
+def test_a_value_that_the_database_cannot_hold_is_refused_and_not_shown(
+    postgresql: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, postgresql())
+    table = pa.table({"name": ["Grace\0Hopper"], "partition": [DAY]})
+    tables = SinkTables.of("keys", table.schema, ["name"])
+    with transaction(VARIABLE, write=True) as connection:
+        tables.ensure(connection, VARIABLE)
+    with (
+        pytest.raises(Misconfigured, match=f"The database of {VARIABLE} refuses: ") as caught,
+        transaction(VARIABLE, write=True) as connection,
+    ):
+        add_rows(connection, tables.staging, table, {ATTEMPT: "a", NUMBER: 1})
+    assert "Grace" not in str(caught.value)
 
 
 def test_a_database_whose_locks_nobody_has_tried_is_refused() -> None:
