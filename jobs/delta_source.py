@@ -8,9 +8,11 @@ from deltalake.exceptions import DeltaError
 
 from jobs.errors import Misconfigured, in_brief
 from jobs.storage import Place, place
-from jobs.table import open_table
+from jobs.table import files_of, open_table
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
     from jobs.partition import Partition
     from jobs.spec_storage import Stored
 
@@ -36,5 +38,19 @@ def delta_files(data: Place, stored: Stored, column: str, partition: Partition) 
         raise Misconfigured(f"{stored.path} uses {', '.join(sorted(features))}: write the table without.")
     if column not in table.metadata().partition_columns:
         raise Misconfigured(f"{stored.path} is not partitioned by {column}: partition the table by source.column.")
-    uris = table.file_uris(file_pruning_predicate=[(column, "=", partition.key)])
-    return [place(uri) for uri in sorted(uris)], table.version()
+    value = _value(stored, column, _type_of(table, column), partition)
+    return files_of(table, where, column, value), table.version()
+
+
+def _type_of(table: DeltaTable, column: str) -> str:
+    [found] = [str(field.type.type) for field in table.schema().fields if field.name == column]
+    return found
+
+
+def _value(stored: Stored, column: str, found: str, partition: Partition) -> str:
+    """The partition's key as the column holds it: text, a date or a number."""
+    if found in {"integer", "long"}:
+        return "".join(filter(str.isdecimal, partition.key))
+    if found == "string" or (found == "date" and len(partition.key) == len("2026-01-16")):
+        return partition.key
+    raise Misconfigured(f"{stored.path} is partitioned by {column}, a {found}: partition it by the key, as text.")

@@ -18,10 +18,11 @@ import numpy as np
 from jobs.diff_buckets import Bucketed, buckets_for, spread
 from jobs.errors import Misconfigured
 from jobs.settings import make_folder
-from jobs.storage import Place, open_parquet, place
+from jobs.storage import Place, open_parquet
 from jobs.table import (
     PARTITION,
     Publication,
+    files_of,
     open_table,
     predictions_path,
     publications,
@@ -162,8 +163,7 @@ def _seen(found: Sequence[Publication], at: int | None, what: str) -> Publicatio
 
 def _files(path: Place, side: Publication) -> list[Place]:
     table = open_table(path, side.table_version)
-    names = table.file_uris(file_pruning_predicate=[(PARTITION, "=", side.partition)]) if table is not None else []
-    return [place(name) for name in sorted(names)]
+    return [] if table is None else files_of(table, path, PARTITION, side.partition)
 
 
 @dataclass
@@ -234,8 +234,7 @@ def _rejected_files(job: JobContext, side: Publication) -> list[Place]:
     if side.rejected_files is not None:
         return [path / file.path for file in side.rejected_files]
     table = open_table(path, side.rejected_table_version) if side.rejected_table_version is not None else None
-    pruned = [(PARTITION, "=", side.partition)]
-    return [] if table is None else [place(u) for u in table.file_uris(file_pruning_predicate=pruned)]
+    return [] if table is None else files_of(table, path, PARTITION, side.partition)
 
 
 def _by_reason(rows: Counter[tuple[Any, ...]]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from jobs.database import transaction
 from jobs.errors import Misconfigured, Unavailable
 from jobs.sql_tables import ATTEMPT, NUMBER, SinkTables, add_rows, lock
 from jobs.steps import step
-from jobs.table import PARTITION, Publication, app_id, open_version, predictions_path, published
+from jobs.table import PARTITION, Publication, app_id, files_of, open_version, predictions_path, published
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from jobs.context import JobContext
+    from jobs.storage import Place
 
 BATCH = 10_000
 
@@ -45,7 +46,7 @@ def follow_in_database(job: JobContext) -> None:
     table = open_version(path, there.table_version)
     sink = _Sink(job, there, table)
     if sink.is_behind():
-        sink.stage(_batches(table, job.partition.key, sink.columns))
+        sink.stage(_batches(files_of(table, path, PARTITION, there.partition), sink.columns))
     sink.replace()
     step("publish:followed")
 
@@ -121,6 +122,6 @@ class _Sink:
         return about | clock | {"number": self._number, "table_id": self._table_id}
 
 
-def _batches(table: DeltaTable, partition: str, columns: list[str]) -> Iterator[pa.Table]:
-    for uri in sorted(table.file_uris(file_pruning_predicate=[(PARTITION, "=", partition)])):
-        yield from read_batches(uri, None, columns, BATCH)
+def _batches(files: list[Place], columns: list[str]) -> Iterator[pa.Table]:
+    for file in files:
+        yield from read_batches(str(file), None, columns, BATCH)

@@ -130,7 +130,7 @@ def _ranges(connection: sa.Connection, spec: ModelSpec, stored: Stored, partitio
     """The rows in tables of `rows_per_fragment` rows, the last one shorter; a table at a time is in memory."""
     asked = _ask(connection, spec, stored, partition)
     size, where = spec.engine.rows_per_fragment, f"{stored.path} {partition}"
-    options = {"stream_results": True, "yield_per": min(size, CHUNK)}
+    options = {"yield_per": min(size, CHUNK)}  # which has the server keep the rest
     held: list[pa.Table] = []
     for rows in connection.execute(asked.statement, execution_options=options).partitions():
         held.append(to_arrow([tuple(row) for row in rows], asked.schema, where))

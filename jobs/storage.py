@@ -166,7 +166,7 @@ def place(text: str, below: Place | None = None) -> Place:
         return Path(found[2])
     if found is not None:
         return ObjectPath(found[1], found[2].strip("/"))
-    return Path(text) if below is None else below / text if not text.startswith("/") else Path(text)
+    return Path(text) if below is None or text.startswith("/") else below / text
 
 
 def below(where: Place, root: Place) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
@@ -129,6 +131,18 @@ def open_version(path: Place, version: int | None) -> DeltaTable:
     """The table at `path`, which is there, at a version or the newest."""
     with reaching(path):
         return DeltaTable(str(path), version=version, storage_options=storage_options(path))
+
+
+def files_of(table: DeltaTable, where: Place, column: str, value: str) -> list[Place]:
+    """The files of a partition of the table at `where`, in the order of their names.
+
+    Not by `file_uris`: its addresses of a local table are encoded, and name other files when a path has a space.
+    """
+    actions = pa.table(table.get_add_actions(flatten=True))
+    if not len(actions):
+        return []
+    mine = pc.equal(actions[f"partition.{column}"].cast(pa.string()), value)
+    return [where / unquote(path) for path in sorted(actions["path"].filter(mine).to_pylist())]
 
 
 def ensure_table(path: Place, columns: pa.Schema) -> DeltaTable:

@@ -1,7 +1,8 @@
 """One contract for every kind of source: the same rows give the same scores, and what changes in between is noticed."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -120,6 +121,28 @@ def test_a_plan_pins_the_version_of_a_delta_table(open_shop: Any, make_feed: Cal
     assert plan(open_shop.job(DAY)).input_digest == publication.input_digest
     open_shop.write_model(spec=text.replace("column: day", "version: 7, column: day"))
     with pytest.raises(Misconfigured, match="cannot be opened as a Delta table in version 7"):
+        plan(open_shop.job(DAY))
+
+
+@pytest.mark.parametrize(
+    ("value", "other"), [(DAY, "2026-01-17"), (date(2026, 1, 16), date(2026, 1, 17)), (20260116, 20260117)]
+)
+def test_the_column_of_a_delta_table_may_be_text_a_date_or_a_number(
+    open_shop: Any, tmp_path: Path, value: object, other: object
+) -> None:
+    rows = pa.Table.from_pandas(pd.read_parquet(open_shop.sales(DAY)), preserve_index=False)
+    day = pa.array([value] * (len(rows) - 1) + [other])
+    write_deltalake(tmp_path / "a folder" / "sales", rows.append_column("day", day), partition_by=["day"])
+    text = (open_shop.settings.models / "toys" / "model.yaml").read_text()
+    open_shop.write_model(spec=text.replace("{path: sales", f"{{kind: delta, path: '{tmp_path}/a folder/sales'"))
+    assert plan(open_shop.job(DAY)).rows == len(rows) - 1
+
+
+def test_a_delta_table_by_instants_is_refused(open_shop: Any, make_feed: Callable[..., Any]) -> None:
+    feed = make_feed("delta-local", open_shop)
+    instants = pa.array([1_768_521_600_000_000], pa.timestamp("us"))
+    write_deltalake(f"{feed.where}/sales", pa.table({"day": instants, "toy_id": ["a"]}), partition_by=["day"])
+    with pytest.raises(Misconfigured, match="is partitioned by day, a timestamp_ntz: partition it by the key, as text"):
         plan(open_shop.job(DAY))
 
 
