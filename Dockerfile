@@ -68,6 +68,8 @@ ARG LAMPLIGHTER_CODE_VERSION=unknown
 ENV LAMPLIGHTER_CODE_VERSION=${LAMPLIGHTER_CODE_VERSION}
 
 USER lamplighter
+# Numba keeps what it compiles in the user's own cache: no scoring process has to compile at night.
+RUN python -c "from jobs.compiled.predictor import warm; warm()"
 WORKDIR /opt/airflow
 EXPOSE 8080
 CMD ["airflow", "version"]

@@ -31,8 +31,8 @@ from jobs.compiled.compile import compile_predictor
 from jobs.compiled.format import save_plan
 from jobs.compiled.predictor import load
 from jobs.predictor import Predictor
-from jobs.source import feature_values
 from jobs.spec import FeatureKind
+from jobs.treat import feature_values
 
 CATEGORIES = ["carrier", "origin", "dest", "tailnum", "plane_manufacturer"]
 NUMBERS = [

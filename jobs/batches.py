@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs.source import BROKEN, SourceFile, check_texts, file_and_folder, open_with, together, unreadable
+from jobs.inputs import find_input
+from jobs.source import (
+    BROKEN,
+    SourceFile,
+    check_texts,
+    file_and_folder,
+    open_with,
+    together,
+    unreadable,
+)
+
+if TYPE_CHECKING:
+    from jobs.partition import Partition
+    from jobs.settings import Settings
+    from jobs.spec import ModelSpec
 
 BATCH_ROWS = 131_072
 
@@ -39,6 +54,20 @@ def read_batches(
         raise unreadable(path, error) from error
     if any(map(len, held)):
         yield pa.Table.from_batches(held).select(list(columns))
+
+
+def source_tables(
+    settings: Settings, spec: ModelSpec, partitions: Sequence[Partition], most: int = BATCH_ROWS
+) -> Iterator[pa.Table]:
+    """Keys and features of some partitions as scoring reads them, batch by batch, at most so many rows of each one."""
+    columns = list(dict.fromkeys([*spec.key, *spec.features]))
+    for partition in partitions:
+        left = most
+        for file in find_input(settings, spec, partition).files:
+            for table in read_batches(file.path, None, columns):
+                if left > 0:
+                    yield table.slice(0, left)
+                left -= len(table)
 
 
 def empty(path: str, columns: Sequence[str]) -> pa.Table:

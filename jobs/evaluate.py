@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.behaviour import probe
+from jobs.compiled.gate import COMPILED_NOTE, CompiledNote
 from jobs.cost import measure_cost
 from jobs.dataset import load_dataset, training_window
 from jobs.evaluation import Evaluation
@@ -74,8 +75,12 @@ def evaluate(job: JobContext, number: int | None = None) -> Evaluation:
 
 
 def _notes(registry: Registry, candidate: Version) -> tuple[str, ...]:
-    kept = registry.store.run_file(candidate, ONNX_NOTE)
-    return (from_json(OnnxNote, kept).sentence,) if kept is not None else ()
+    kinds: tuple[tuple[str, type[OnnxNote | CompiledNote]], ...] = (
+        (COMPILED_NOTE, CompiledNote),
+        (ONNX_NOTE, OnnxNote),
+    )
+    kept = [(kind, registry.store.run_file(candidate, name)) for name, kind in kinds]
+    return tuple(from_json(kind, text).sentence for kind, text in kept if text is not None)
 
 
 def _costs(rules: Sequence[MetricRule], files: Path, holdout: Dataset) -> tuple[Measured, ...]:

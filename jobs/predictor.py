@@ -82,13 +82,18 @@ class Predictor:
 
     def check_features(self, spec: ModelSpec) -> None:
         """Raise Misconfigured when the spec's features are not those that the version was trained with."""
-        now = {name: feature.kind.value for name, feature in spec.features.items()}
-        if now != self.features:
-            changed = sorted(set(now.items()) ^ set(self.features.items()))
-            names = ", ".join(dict.fromkeys(name for name, _ in changed)) or "their order"
-            raise Misconfigured(
-                f"The features of {spec.model} changed since this version was trained ({names}): retrain the model."
-            )
+        check_features(self.features, spec)
+
+
+def check_features(features: dict[str, str], spec: ModelSpec) -> None:
+    """Raise Misconfigured when the spec's features are not these, a version's own."""
+    now = {name: feature.kind.value for name, feature in spec.features.items()}
+    if now != features:
+        changed = sorted(set(now.items()) ^ set(features.items()))
+        names = ", ".join(dict.fromkeys(name for name, _ in changed)) or "their order"
+        raise Misconfigured(
+            f"The features of {spec.model} changed since this version was trained ({names}): retrain the model."
+        )
 
 
 def save_predictor(folder: Path, pipeline: Pipeline, spec: ModelSpec) -> None:

@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from jobs.code_version import ENVIRONMENT_FILE, ModelCode, environment
+from jobs.compiled.form import NotCompiledError
+from jobs.compiled.format import DESCRIPTION
 from jobs.errors import Misconfigured, Rejected, Tampered, TamperedSnapshot
 from jobs.fit import fit
 from jobs.predictor import DATA
@@ -15,10 +17,12 @@ from jobs.provenance import code_of, environment_of, snapshot_of
 from jobs.snapshot import read_part, rows_of
 from jobs.spec_file import PIPELINE_FILE, SPEC_FILE, load_pipeline_module, parse_spec
 from jobs.train import save_version
-from model_registry.artifacts import digest_of, manifest, verified
+from model_registry.artifacts import MANIFEST, digest_of, manifest, verified
 from model_registry.store import Version
 
 if TYPE_CHECKING:
+    from jobs.compiled.form import Plan
+    from jobs.predictor import Predictor
     from jobs.settings import Settings
     from jobs.snapshot import Rows, Snapshot
     from jobs.spec import ModelSpec
@@ -62,7 +66,8 @@ def reproduce(settings: Settings, registry: Registry, model: str, number: int) -
     spec = parse_spec(code.spec, f"{SPEC_FILE} of {version}")
     with TemporaryDirectory() as scratch:
         files = Path(scratch) / "model"
-        _train(Path(scratch), files, version, code, spec, _rows(settings, version, snapshot, spec))
+        rows, compiled = _rows(settings, version, snapshot, spec), _has_compiled_form(registry.store, version)
+        _train(Path(scratch), files, version, code, spec, rows, compiled=compiled)
         made = digest_of(files)
         if made != version.digest:
             raise Rejected(_difference(settings, registry.store, version, files, made))
@@ -76,12 +81,29 @@ def _rows(settings: Settings, version: Version, snapshot: Snapshot, spec: ModelS
         raise Rejected(f"{version} cannot be reproduced. {error}") from error
 
 
-def _train(scratch: Path, files: Path, version: Version, code: ModelCode, spec: ModelSpec, rows: Rows) -> None:
+def _plan(predictor: Predictor) -> Plan | None:
+    from jobs.compiled.compile import compile_predictor
+
+    try:
+        return compile_predictor(predictor)
+    except NotCompiledError:  # something differs, and the digests will tell
+        return None
+
+
+def _has_compiled_form(store: RegistryStore, version: Version) -> bool:
+    """Whether it agreed on the holdout then: that is not asked for again, the digest tells if the form is the same."""
+    return f'"{DATA}/{DESCRIPTION}"' in (store.run_file(version, MANIFEST) or "")
+
+
+def _train(
+    scratch: Path, files: Path, version: Version, code: ModelCode, spec: ModelSpec, rows: Rows, *, compiled: bool
+) -> None:
     folder = scratch / "models" / version.model
     folder.mkdir(parents=True)
     (folder / PIPELINE_FILE).write_text(code.pipeline, encoding="utf-8")
     module = load_pipeline_module(folder.parent, version.model)
-    save_version(files, fit(module, spec, rows), spec, version.mlflow_run_id)
+    predictor = fit(module, spec, rows)
+    save_version(files, predictor, spec, version.mlflow_run_id, _plan(predictor) if compiled else None)
 
 
 def _difference(settings: Settings, store: RegistryStore, version: Version, files: Path, made: str) -> str:

@@ -13,8 +13,8 @@ from jobs.errors import Rejected
 from jobs.fragments import FragmentResult, fragments_key
 from jobs.input_gate import InputGateResult
 from jobs.plan import Plan
-from jobs.predictor import load_predictor
 from jobs.score_fragment import FragmentTask, score_fragment, total_reasons
+from jobs.scorer import load_scorer
 from jobs.steps import step
 from jobs.table import predictions_path, rejected_path
 from model_registry.artifacts import verified
@@ -68,7 +68,7 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
         return result
     _gate_is_open(job, plan)
     files = verified(job.registry().store, plan.version, job.settings.cache)
-    load_predictor(str(files)).check_features(job.spec)
+    load_scorer(str(files)).check_features(job.spec)
     chosen = choose_engine(engine or job.spec.engine.name, plan.rows, job.spec.engine.workers, job.settings)
     attempt = uuid4().hex[:12]  # a new one each time: the files of another attempt may be what readers see
     tasks = _tasks(job, plan, str(files), attempt)

@@ -16,7 +16,7 @@ from jobs.faults import listen_for_faults
 from jobs.fragment_file import FragmentFile
 from jobs.fragments import FragmentResult, file_name, keep_record, known, record_path
 from jobs.plan import Fragment
-from jobs.predictor import load_predictor
+from jobs.scorer import load_scorer
 from jobs.source import file_and_folder
 from jobs.spec import FeatureKind, ModelSpec
 from jobs.steps import step
@@ -92,13 +92,13 @@ def _scored(task: FragmentTask) -> Iterator[tuple[pa.Table, pa.Table | None]]:
     spec, fragment = task.spec, task.fragment
     columns = list(dict.fromkeys([*spec.key, *spec.features]))
     where = file_and_folder(fragment.file)
-    predictor = load_predictor(task.version_files)
+    scorer = load_scorer(task.version_files)
     texts = [name for name, feature in spec.features.items() if feature.kind is FeatureKind.category]
     rows = spec.engine.rows_per_fragment
     for table in read_batches(fragment.file, fragment.row_groups, columns, rows, dictionaries=texts):
         treated = treat(table, spec, where)
         good = treated.good
-        score = predictor.score(treated.features[good])
+        score = scorer.score(table, treated, where)
         keys = publishable(treated.keys, where)
         if good.all():
             yield _predictions(keys, score, task.version), None

@@ -10,7 +10,10 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.batches import source_tables
 from jobs.code_version import ENVIRONMENT_FILE, ModelCode, environment
+from jobs.compiled.format import save_plan
+from jobs.compiled.gate import COMPILED_NOTE, CompiledForm, to_compiled
 from jobs.dataset import Dataset, Window, load_dataset, training_window
 from jobs.fit import check_enough, fit
 from jobs.metrics import measure
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sklearn.pipeline import Pipeline
 
+    from jobs.compiled.form import Plan
     from jobs.context import JobContext
     from jobs.spec import ModelSpec
 
@@ -42,11 +46,12 @@ REQUIREMENTS = ("lamplighter", "numpy", "pandas", "pyarrow", "scikit-learn", "sk
 
 @dataclass(frozen=True)
 class Provenance:
-    """What pins a fit: its rows, and the model's own files; and the other form that it has."""
+    """What pins a fit: its rows, and the model's own files; and the other forms that it has."""
 
     snapshot: Snapshot
     code: ModelCode
     onnx: OnnxForm
+    compiled: CompiledForm
 
 
 def train(job: JobContext) -> TrainResult:
@@ -67,7 +72,8 @@ def train(job: JobContext) -> TrainResult:
     score = predictor.score(holdout.features)
     metrics = measure(job.spec.task, holdout.target, score)
     plots = training_plots(job.spec.task, predictor, holdout.features, holdout.target, score, job.spec.training.seed)
-    provenance = Provenance(snapshot, code, to_onnx(predictor, holdout.features))
+    compiled = to_compiled(predictor, job.spec, source_tables(job.settings, job.spec, window.holdout))
+    provenance = Provenance(snapshot, code, to_onnx(predictor, holdout.features), compiled)
     new = _log(job, predictor, window, (training, holdout), metrics, provenance, plots)
     job.keep(LOGGED, new)
     result = TrainResult(
@@ -131,10 +137,11 @@ def _log(
         mlflow.log_text(to_json(provenance.snapshot), SNAPSHOT_FILE)
         mlflow.log_text(to_json(made_by), ENVIRONMENT_FILE)
         _log_onnx(mlflow, provenance.onnx)
+        mlflow.log_text(to_json(provenance.compiled.note()), COMPILED_NOTE)
         for name, image in plots.items():
             _log_bytes(mlflow, image, f"plots/{name}.png")
         signature = _signature(spec)
-        artifact_uri, files_digest = _log_model(mlflow, predictor, spec, run.info.run_id)
+        artifact_uri, files_digest = _log_model(mlflow, predictor, spec, run.info.run_id, provenance.compiled.plan)
     return NewVersion(
         model=spec.model,
         digest=files_digest,
@@ -209,23 +216,30 @@ def _signature(spec: ModelSpec) -> Any:
     return ModelSignature(Schema(inputs), Schema([ColSpec(DataType.double, "score")]))
 
 
-def _log_model(mlflow: Any, predictor: Predictor, spec: ModelSpec, mlflow_run_id: str) -> tuple[str, str]:
+def _log_model(
+    mlflow: Any, predictor: Predictor, spec: ModelSpec, mlflow_run_id: str, plan: Plan | None
+) -> tuple[str, str]:
     """Log the version's files and return where they are and their digest."""
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch) / "model"
-        save_version(files, predictor, spec, mlflow_run_id)
+        save_version(files, predictor, spec, mlflow_run_id, plan)
         mlflow.log_artifacts(str(files), "model")
         mlflow.log_text(to_json(manifest(files)), MANIFEST)
         return mlflow.get_artifact_uri("model"), digest_of(files)
 
 
-def save_version(files: Path, predictor: Predictor, spec: ModelSpec, mlflow_run_id: str) -> None:
-    """Write all files of a version into the new folder `files`: the same fit gives the same digest."""
+def save_version(files: Path, predictor: Predictor, spec: ModelSpec, mlflow_run_id: str, plan: Plan | None) -> None:
+    """Write all files of a version into the new folder `files`: the same fit gives the same digest.
+
+    `plan` is its compiled form, if it has one.
+    """
     import mlflow
 
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / Path(DATA).name
         save_predictor(data, predictor.pipeline, spec)
+        if plan is not None:
+            save_plan(data, plan)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # asks for example rows, which are not ours to publish
             mlflow.pyfunc.save_model(

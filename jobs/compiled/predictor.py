@@ -169,7 +169,7 @@ def load(folder: str | Path) -> CompiledPredictor:
 
 
 def warm() -> None:
-    """Compile every kernel and keep it on disk, so that no scoring process has to.
+    """Compile every kernel and keep it on disk, so that no scoring process has to; for setups and images.
 
-    Nothing is left to do: each kernel has its types written down, and is compiled or loaded when it is imported.
+    Importing this module has done it: each kernel has its types written down, and nothing is compiled later.
     """

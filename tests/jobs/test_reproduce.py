@@ -130,7 +130,7 @@ def test_what_is_random_without_the_seed_is_not_reproduced(shop: Any) -> None:
     with pytest.raises(Rejected) as told:
         again(shop)
     assert f"its digest is {version.digest[:12]}, and now" in str(told.value)
-    assert "different are data/predictor/pipeline.skops, " in str(told.value)
+    assert "different are data/predictor/compiled.npz, data/predictor/pipeline.skops, " in str(told.value)
     assert "Code and packages are the same: look for what is random in pipeline.py" in str(told.value)
 
 

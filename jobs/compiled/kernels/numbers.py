@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, int32, int64, njit, types, uint8, uint16, void
+from numba import boolean, float64, int32, int64, types, uint8, uint16, void
+
+from jobs.compiled.kernels.compiler import kernel
 
 Array = np.ndarray[Any, Any]
 READ = types.Array(float64, 1, "C", readonly=True)  # what a file's page is read into must not be written to
@@ -15,12 +17,7 @@ SUBTRACT, ADD, MULTIPLY, DIVIDE, CLIP, FILL, REPLACE, IS_NULL, IS = range(9)
 REFUSE_NULL, REFUSE_INFINITE, REFUSE_LARGE = range(9, 12)
 
 
-@njit(
-    [int64(READ, int32[::1], float64[::1], float64[::1], float64[::1])],
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-)
+@kernel(int64(READ, int32[::1], float64[::1], float64[::1], float64[::1]))
 def run_steps(values: Array, kinds: Array, first: Array, second: Array, out: Array) -> int:
     """Into `out` the values after all steps, each of a kind above with up to two numbers.
 
@@ -79,47 +76,39 @@ def run_steps(values: Array, kinds: Array, first: Array, second: Array, out: Arr
     return -1
 
 
-@njit(["void(int32[::1], int32[::1], int32[::1])"], cache=True, nogil=True)
+@kernel("void(int32[::1], int32[::1], int32[::1])")
 def take_codes(places: Array, table: Array, out: Array) -> None:
     """out[row] = table[places[row]]: from places in a dictionary to codes."""
     for row in range(places.shape[0]):
         out[row] = table[places[row]]
 
 
-@njit(
-    ["void(int32[::1], uint8[::1], uint8[::1])", "void(int32[::1], uint16[::1], uint16[::1])"],
-    cache=True,
-    nogil=True,
-)
+@kernel("void(int32[::1], uint8[::1], uint8[::1])", "void(int32[::1], uint16[::1], uint16[::1])")
 def take_bins(codes: Array, table: Array, out: Array) -> None:
     """out[row] = table[codes[row]]: from codes to bins."""
     for row in range(codes.shape[0]):
         out[row] = table[codes[row]]
 
 
-@njit(["void(int32[::1], float64[::1], float64[::1])"], cache=True, nogil=True)
+@kernel("void(int32[::1], float64[::1], float64[::1])")
 def add_codes(codes: Array, table: Array, total: Array) -> None:
     """Add what each row's code is worth, shape (codes,), to the total of the row."""
     for row in range(codes.shape[0]):
         total[row] += table[codes[row]]
 
 
-@njit([void(READ, float64, float64[::1])], cache=True, nogil=True)
+@kernel(void(READ, float64, float64[::1]))
 def add_numbers(values: Array, weight: float, total: Array) -> None:
     """Add the weighted values to the totals, rounding as scikit-learn does: no fused multiplication."""
     for row in range(values.shape[0]):
         total[row] += values[row] * weight
 
 
-@njit(
-    [
-        int64(READ, float64[::1], boolean, uint8, uint8[::1]),
-        int64(READ, float64[::1], boolean, uint16, uint16[::1]),
-    ],
-    cache=True,
-    nogil=True,
+@kernel(
+    int64(READ, float64[::1], boolean, uint8, uint8[::1]),
+    int64(READ, float64[::1], boolean, uint16, uint16[::1]),
 )
-def bin_numbers(values: Array, thresholds: Array, single: bool, null: int, out: Array) -> int:
+def bin_numbers(values: Array, thresholds: Array, single: bool, null: Any, out: Array) -> int:
     """Into out[row] the number of thresholds, ascending, below the value, and `null` for NaN; returns how many NaN.
 
     The search has no branches and takes one step for all rows of a block at a time, so that it is vectorised.
@@ -153,7 +142,7 @@ def bin_numbers(values: Array, thresholds: Array, single: bool, null: int, out: 
     return nulls
 
 
-@njit([void(READ, float64[::1], int32[::1])], cache=True, nogil=True)
+@kernel(void(READ, float64[::1], int32[::1]))
 def find_numbers(values: Array, keys: Array, out: Array) -> None:
     """Into out[row] the place of the value among the keys, ascending; len(keys) for NaN, one more for no key."""
     count = keys.shape[0]

@@ -8,8 +8,8 @@ left over is where the row ends.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from jobs.compiled.kernels.compiler import kernel
 from jobs.compiled.kernels.numbers import Array
 
 BLOCK = 2048
@@ -22,7 +22,7 @@ _PLANES = (
 )
 
 
-@njit([_PLANES.format(bins=bins) for bins in ("uint8", "uint16")], cache=True, nogil=True)
+@kernel(*(_PLANES.format(bins=bins) for bins in ("uint8", "uint16")))
 def add_planes(
     bins: Array,
     place: Array,
@@ -89,15 +89,9 @@ def add_planes(
                 sums[row] += leaves[index[row]]
 
 
-@njit(
-    [
-        (
-            "void(float64[:, ::1], int32[::1], int32[::1], int32[::1], float64[::1], int32[::1], int32[::1], "
-            "boolean[::1], int32[::1], boolean[:, ::1], float64[::1], float64[:, ::1])"
-        )
-    ],
-    cache=True,
-    nogil=True,
+@kernel(
+    "void(float64[:, ::1], int32[::1], int32[::1], int32[::1], float64[::1], int32[::1], int32[::1], "
+    "boolean[::1], int32[::1], boolean[:, ::1], float64[::1], float64[:, ::1])"
 )
 def add_walks(
     values: Array,
@@ -137,7 +131,7 @@ def add_walks(
                 total[output[tree], row] += value[node]
 
 
-@njit(["void(int32[::1], int32[::1], int32[::1], int32[::1], int32[::1], int32[::1])"], cache=True, nogil=True)
+@kernel("void(int32[::1], int32[::1], int32[::1], int32[::1], int32[::1], int32[::1])")
 def range_leaves(first: Array, feature: Array, left: Array, right: Array, begin: Array, count: Array) -> None:
     """Number the leaves of each tree from left to right: below a node are count[node] of them, from begin[node] on."""
     for node in range(feature.shape[0] - 1, -1, -1):
