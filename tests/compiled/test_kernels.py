@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.compiled.form import STEPS
+from jobs.compiled.columns import take_steps
+from jobs.compiled.form import STEPS, Step
 from jobs.compiled.kernels import numbers
 from jobs.compiled.kernels.compiler import kernel
 from jobs.compiled.kernels.numbers import bin_numbers, find_numbers
@@ -31,6 +32,37 @@ def test_bins_are_those_of_a_sorted_search(kind: type, single: bool) -> None:
             used = values.astype(np.float32).astype(np.float64) if single else values
         wanted = np.where(np.isnan(used), null, np.searchsorted(thresholds, used))
         np.testing.assert_array_equal(out, wanted)
+
+
+def test_steps_round_as_numpy_does_and_tell_which_of_them_refuses() -> None:
+    rng = np.random.default_rng(1)
+    values = np.concatenate([STRANGE, rng.normal(size=5000) * 1e3])
+    a, b = 0.1, 7.3
+    with np.errstate(all="ignore"):
+        wanted = {
+            "subtract": values - a,
+            "add": values + a,
+            "multiply": values * a,
+            "divide": values / a,
+            "clip": np.clip(values, a, b),
+            "fill": np.where(np.isnan(values), a, values),
+            "replace": np.where(values == a, b, values),
+            "is_null": np.isnan(values),
+            "is": values == a,
+        }
+    for name, expected in wanted.items():
+        found, bad = take_steps(values, (Step(name, (a, b)[: STEPS[name]]),))
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+        assert bad is None
+    for name, good in {
+        "refuse_null": [np.inf, 1e300],
+        "refuse_infinite": [np.nan, 1e300],
+        "refuse_large": [np.nan, 3e38],
+    }.items():
+        refusing = (Step("add", (0.0,)), Step(name))
+        assert take_steps(np.array(good), refusing)[1] is None
+        bad_value = {"refuse_null": np.nan, "refuse_infinite": -np.inf, "refuse_large": 3.5e38}[name]
+        assert take_steps(np.array([*good * 3000, bad_value]), refusing)[1] == Step(name)
 
 
 def test_numbers_are_found_by_equality() -> None:

@@ -23,7 +23,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.tree import DecisionTreeRegressor
 
-CASES = 200
+CASES = 120
 Rng = np.random.Generator
 TEXT, NUMBER = ["color", "shape", "code"], ["size", "price", "count", "new"]
 
