@@ -42,7 +42,8 @@ class CompiledPredictor:
             return np.empty(0)
         batch = Batch(table, self.features, self._columns, where)
         batch.check()
-        return self._model.score(batch)
+        with np.errstate(all="ignore"):  # scores that are not finite are counted, and judged by the output gate
+            return self._model.score(batch)
 
 
 class _LinearModel:
