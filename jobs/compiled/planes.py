@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.compiled.kernels.numbers import bin_numbers, take_bins
-from jobs.compiled.kernels.trees import FOUR, add_planes, range_leaves
+from jobs.compiled.kernels.trees import BLOCK, FOUR, add_planes, range_leaves
 
 if TYPE_CHECKING:
     from jobs.compiled.columns import Batch
     from jobs.compiled.form import Columns, Doubles, Trees
 
 MOST_LEAVES = 64
+MOST_BINS = 1 << 25  # at once: every split into sets is a column of its own
 Bins = np.ndarray[Any, Any]
 
 
@@ -65,22 +66,27 @@ class Planes:
 
     def add(self, batch: Batch, total: Doubles) -> None:
         """Add the trees to total, shape (outputs, rows)."""
-        bins, place = self._binned(batch)
         first, column, limit, keep = self._operations
-        add_planes(bins, place, first, column, limit, keep, self._value, self._leaf, self._output, total)
+        at_once = max(BLOCK, MOST_BINS // max(len(self._bins), 1))
+        for start in range(0, batch.rows, at_once):
+            rows = slice(start, min(start + at_once, batch.rows))
+            bins, place = self._binned(batch, rows)
+            part = np.ascontiguousarray(total[:, rows])
+            add_planes(bins, place, first, column, limit, keep, self._value, self._leaf, self._output, part)
+            total[:, rows] = part
 
-    def _binned(self, batch: Batch) -> tuple[Bins, np.ndarray[Any, np.dtype[np.int32]]]:
+    def _binned(self, batch: Batch, rows: slice) -> tuple[Bins, np.ndarray[Any, np.dtype[np.int32]]]:
         """The bins, one row for each column; a column without NaN stands for both places where NaN could go."""
-        bins = np.empty((max(len(self._bins), 1), batch.rows), self.type)
+        bins = np.empty((max(len(self._bins), 1), rows.stop - rows.start), self.type)
         place = np.arange(max(len(self._bins), 1), dtype=np.int32)
         top = np.iinfo(self.type).max  # of NaN alone, as there are fewer thresholds
         done: dict[int, tuple[int, bool]] = {}  # where NaN is the top, and whether there are any
         for number, (column, table) in enumerate(zip(self._bins, self._tables, strict=True)):
             if table is not None:
-                take_bins(batch.codes(int(self._columns.lookup[column.column])), table, bins[number])
+                take_bins(batch.codes(int(self._columns.lookup[column.column]))[rows], table, bins[number])
             elif column.column not in done:
                 null = self.type(0 if column.null_left else top)
-                values = batch.values(column.column)
+                values = batch.values(column.column)[rows]
                 nulls = bin_numbers(values, column.thresholds, self._single, null, bins[number])
                 done[column.column] = (number, nulls > 0)
             elif done[column.column][1]:

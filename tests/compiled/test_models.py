@@ -40,6 +40,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from jobs.compiled import planes
 from jobs.compiled.form import Trees
 from jobs.compiled.planes import Planes
 
@@ -175,6 +176,16 @@ def test_a_calibrated_pipeline_agrees() -> None:
     whole = CalibratedClassifierCV(make_pipeline(linear_columns(), LogisticRegression()), cv=3)
     predictor = fitted(Pipeline([("learn", whole)]), frame, target(rng, frame, 2), "classification")
     assert compare(predictor, compiled(predictor)[1], rows(rng, 60, wild=0.2))
+
+
+def test_many_splits_into_sets_are_binned_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    frame = read(rows(rng, 4000))
+    learn = HistGradientBoostingClassifier(max_iter=20, categorical_features=[0, 1, 2], min_samples_leaf=5)
+    pipeline = Pipeline([("prepare", tree_columns(rng)), ("learn", learn)])
+    predictor = fitted(pipeline, frame, target(rng, frame, 3), "classification")
+    monkeypatch.setattr(planes, "MOST_BINS", 1)  # 2048 rows at a time
+    assert compare(predictor, compiled(predictor)[1], rows(rng, 5000, wild=0.1))
 
 
 @pytest.mark.parametrize("leaves", [8, 63, 64, 65, 400])
