@@ -22,8 +22,9 @@ test: .venv/ready-to-test ## Set everything up and run the whole test suite.
 	@.venv/bin/python -m pytest
 
 SEED ?= $(shell date +%s)
-chaos: .venv/ready-to-test ## Kill and race promotions for half an hour, by a seed that is told when one fails.
-	@CHAOS_SEED=$(SEED) .venv/bin/python -m pytest -m chaos || { echo "Repeat it with: make chaos SEED=$(SEED)"; exit 1; }
+chaos: .venv/ready-to-test ## Kill, fail, fill, pause and race scoring and promotions; SEED, SEEDS, KILLS, ROUNDS choose what.
+	@CHAOS_SEED=$(SEED) CHAOS_SEEDS=$(SEEDS) CHAOS_CLUSTER_SEEDS=$(CLUSTER_SEEDS) CHAOS_KILLS=$(KILLS) \
+		CHAOS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest -m chaos
 
 check: .venv/ready-to-test ## Format, lint, types, import contracts: what the hook and CI run too.
 	@.venv/bin/ruff format --check --quiet .

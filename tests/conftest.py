@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
+from tally import SEED, TALLY
 
 from jobs.context import JobContext
 from jobs.settings import Settings
@@ -64,9 +65,20 @@ DAYS = 24
 ROWS = 120
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     """Servers of tests still log when the process ends, into streams that pytest has closed by then."""
     logging.raiseExceptions = False
+    if config.option.markexpr == "chaos" and TALLY.runs:
+        print(TALLY.sentence())  # noqa: T201 - the last line of `make chaos`
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """No tally that is not clean ends well."""
+    if session.exitstatus == 0 and not TALLY.well():
+        session.exitstatus = 1
+    if session.config.option.markexpr == "chaos" and session.exitstatus:
+        print(f"\nRepeat it with: make chaos SEED={SEED}")  # noqa: T201 - beside what failed
 
 
 class Shop:

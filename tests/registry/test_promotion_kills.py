@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import tally
 from registry.moving import LOOKS, MOVES, Place, carry_out, keep_moving, kill, killed, registered, start
 
 from model_registry.errors import Rejected
@@ -18,8 +18,7 @@ from model_registry.steps import PROMOTION_STEPS
 from model_registry.store import Stage
 from model_registry.timeline import Kind, Promotion, current, standing
 
-SEED = int(os.environ.get("CHAOS_SEED", "1"))
-SEEDS = [f"{SEED}-{number}" for number in range(20)]
+SEEDS = [f"{tally.SEED}-{number}" for number in range(tally.SEEDS)]
 STEPS = list(PROMOTION_STEPS)
 RECORDED = STEPS.index("promotion:recorded")
 NEXT = (*LOOKS, "history", "promote", "the same", "roll back", "challenge", "archive")
@@ -45,6 +44,7 @@ class Scene:
 
     def kill_at(self, step: str, what: str, number: int, against: int) -> None:
         assert killed(start(self.place, what, number, against, fault=f"{step}=kill")), f"never came to {step}"
+        tally.TALLY.faults += 1
 
     def go_on(self, registry: Registry, what: str, was: tuple[str, int, int]) -> None:
         """The next command, whatever it is; it may be refused for reasons of its own."""
@@ -124,7 +124,8 @@ def test_a_kill_at_a_step_with_any_next_command(scene: Scene, step: str, seed: s
     chance = random.Random(f"{seed} {step}")
     movers = MOVES if step != "promotion:checked" else ("promote", "challenge", "override")
     for then in chance.sample(NEXT, 3):
-        _one_kill(scene, step, chance.choice(movers), then)
+        with tally.TALLY.run():
+            _one_kill(scene, step, chance.choice(movers), then)
 
 
 def _random_kill(scene: Scene, sign: Any, seed: str) -> None:
@@ -138,6 +139,7 @@ def _random_kill(scene: Scene, sign: Any, seed: str) -> None:
     time.sleep(chance.uniform(0, 1.5))
     assert mover.is_alive()
     kill(mover)
+    tally.TALLY.faults += 1
     before = scene.rows()
     with scene.place.registry() as registry:
         scene.go_on(registry, chance.choice(LOOKS), ("", 0, 0))
@@ -157,4 +159,5 @@ def test_a_kill_at_any_moment_is_mended_by_the_next_command(scene: Scene, tmp_pa
 def test_kills_at_any_moment_are_mended_by_the_next_command(scene: Scene, tmp_path: Any, seed: str) -> None:
     registered(scene.room, 4)
     for number in range(5):
-        _random_kill(scene, tmp_path / "moving", f"{seed}-{number}")
+        with tally.TALLY.run():
+            _random_kill(scene, tmp_path / "moving", f"{seed}-{number}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any, Self
 import pytest
 from registry.desk import FAR, NIGHT, asked, decision_on
 from registry.moving import PROCESSES, Place, race, registered, start
+from tally import TALLY, chosen
 
 from model_registry.artifacts import digest_of, verified
 from model_registry.errors import ChampionMoved, Misconfigured
@@ -28,7 +28,7 @@ from model_registry.resolution import resolve
 from model_registry.store import NewVersion, RegistryStore, Stage, Version
 from model_registry.timeline import Kind
 
-ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "200"))
+ROUNDS = chosen("ROUNDS", 200)
 
 
 def _race(stores: list[RegistryStore], url: str, candidates: list[Version], champion: Version | None) -> list[str]:
@@ -141,6 +141,8 @@ def _race_in_processes(room: Any, place: Place, lanes: int, rounds: int, folder:
         for process in running:
             process.join()
     assert [process.exitcode for process in running] == [0] * lanes
+    TALLY.faults += rounds
+    TALLY.torn += len(watch.wrong)
     assert watch.wrong == []
     told = [[json.loads(line) for line in file.read_text().splitlines()] for file in said]
     champion = first.number
@@ -177,7 +179,8 @@ def test_of_processes_that_promote_at_once_one_wins(
 def test_of_processes_that_promote_at_once_one_wins_every_time(
     database_room: Any, place: Place, tmp_path: Path, lanes: int
 ) -> None:
-    looks = _race_in_processes(database_room, place, lanes, ROUNDS, tmp_path)
+    with TALLY.run():
+        looks = _race_in_processes(database_room, place, lanes, ROUNDS, tmp_path)
     print(f"{lanes} promoters, {ROUNDS} rounds, {database_room.kind}: looked at {looks} times")  # noqa: T201
     assert looks > ROUNDS
 
