@@ -132,10 +132,10 @@ class EngineChoice(Part):
 class Retries(Part):
     """How often Airflow tries a task again when something was unavailable."""
 
-    attempts: int = Field(default=3, ge=0, le=20)
+    attempts: int = Field(default=5, ge=0, le=20)
     """Tries after the first."""
-    delay: Duration = timedelta(minutes=1)
-    """Wait before each."""
+    delay: Duration = timedelta(seconds=5)
+    """Wait before the first of them, or up to twice as long; before each further one it is twice that of before."""
 
 
 class ModelSpec(Part):

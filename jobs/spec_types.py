@@ -10,17 +10,17 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
-DURATION = r"^[1-9][0-9]{0,4}[mhd]$"
+DURATION = r"^[1-9][0-9]{0,4}[smhd]$"
 CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 
 def _duration(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(DURATION, value):
-        unit = {"m": "minutes", "h": "hours", "d": "days"}[value[-1]]
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[value[-1]]
         return timedelta(**{unit: int(value[:-1])})
     if isinstance(value, timedelta):
         return value
-    raise ValueError("a duration is a whole number with m, h or d behind it, like 7d")
+    raise ValueError("a duration is a whole number with s, m, h or d behind it, like 7d")
 
 
 def _clock(value: object) -> object:
@@ -51,10 +51,15 @@ def _cron(value: str) -> str:
     return value
 
 
+def _text(value: timedelta) -> str:
+    minutes, seconds = divmod(int(value.total_seconds()), 60)
+    return f"{60 * minutes + seconds}s" if seconds else f"{minutes}m"
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION)]),
-    PlainSerializer(lambda value: f"{int(value.total_seconds() // 60)}m", return_type=str),
+    PlainSerializer(_text, return_type=str),
 ]
 Clock = Annotated[
     time,

@@ -17,7 +17,7 @@ from jobs.spec_schedule import Schedule
 from lamplighter_airflow.approval import APPROVER
 from lamplighter_airflow.assets import EmittingJobOperator, champion, predictions
 from lamplighter_airflow.deadline import deadline
-from lamplighter_airflow.operator import JobOperator
+from lamplighter_airflow.operator import JobOperator, task_defaults
 from lamplighter_airflow.partitions import pattern, timetable
 from lamplighter_airflow.promote_dags import approve_task
 from lamplighter_airflow.readiness import about_late, wait_for_partition
@@ -151,7 +151,7 @@ def _dag(
         params=params,
         doc_md=doc.format(**{**vars(spec), "schedule": when, "to": spec.promotion.to.value, "late": about_late(spec)}),
         deadline=deadline(spec) if kind == "score" else None,
-        default_args={"owner": spec.owner, "retries": spec.retries.attempts, "retry_delay": spec.retries.delay},
+        default_args=task_defaults(spec),
     )
 
 

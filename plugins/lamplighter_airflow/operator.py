@@ -16,6 +16,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from jobs.spec import ModelSpec
 from lamplighter_airflow.partitions import partition_of_run
 
 RETRY = 1
@@ -98,6 +99,12 @@ class JobOperator(BaseOperator):
                 if text:
                     self.log.log(level, "%s", text)
         return self._child.returncode
+
+
+def task_defaults(spec: ModelSpec) -> dict[str, Any]:
+    """Owner and retries of every task of a model: the first one soon, each further one after twice the wait."""
+    retries = {"retries": spec.retries.attempts, "retry_delay": spec.retries.delay, "retry_exponential_backoff": 2.0}
+    return {"owner": spec.owner, **retries}
 
 
 def split_level(line: str) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from airflow.sdk import DAG, Param, chain, task
 from jobs.spec import ModelSpec
 from lamplighter_airflow.approval import APPROVER, ApprovePromotion
 from lamplighter_airflow.assets import EmittingJobOperator, champion
-from lamplighter_airflow.operator import JobOperator
+from lamplighter_airflow.operator import JobOperator, task_defaults
 from model_registry.requests import Approval
 
 VERSION = r"^([1-9][0-9]*|[0-9]+\.[0-9]+\.[0-9]+)$"
@@ -176,5 +176,5 @@ def _dag(kind: str, spec: ModelSpec, doc: str, params: dict[str, Param], **words
         tags=["lamplighter", kind, *spec.tags],
         params=params,
         doc_md=doc.format(**{**vars(spec), **words}),
-        default_args={"owner": spec.owner, "retries": spec.retries.attempts, "retry_delay": spec.retries.delay},
+        default_args=task_defaults(spec),
     )

@@ -79,7 +79,7 @@ def test_a_dag_says_whose_it_is_and_what_it_does(shipped: dict) -> None:
     dag = shipped["dags"]["score_flight_delays"]
     assert dag["owner"] == ["data-team"]
     assert {"lamplighter", "score", "flights"} <= set(dag["tags"])
-    assert dag["retries"] == [2]
+    assert dag["retries"] == [5]
     assert dag["schedule"] == "PartitionTimetable"
     assert dag["params"] == ["assets", "engine", "model", "partition"]
     assert "production when it began" in " ".join(dag["doc"].split())
@@ -127,4 +127,4 @@ def test_a_model_with_an_invalid_spec_says_so_and_disturbs_no_other(tmp_path: Pa
 
 def test_the_specs_of_the_repository_are_valid() -> None:
     models = Settings.from_environment({"LAMPLIGHTER_MODELS": str(PROJECT / "models")}).models
-    assert load_spec(models, "flight_delays").retries.attempts == 2
+    assert load_spec(models, "flight_delays").retries.attempts == 5

@@ -17,7 +17,7 @@ FAULTS = f"""\
 models/x/model.yaml:1: owner: field required
 models/x/model.yaml:4: ownr = 'data-team': extra inputs are not permitted
 models/x/model.yaml:11: source.every = 'fortnight': input should be 'hour' or 'day'
-models/x/model.yaml:33: training.window = '8 weeks': a duration is a whole number with m, h or d behind it, like 7d
+models/x/model.yaml:33: training.window = '8 weeks': a duration is a whole number with s, m, h or d behind it, like 7d
 models/x/model.yaml:59: metric_gates.1.metric = 'beauty': input should be {METRICS}
 models/x/model.yaml:74: schedules.score.cron = 'midnight': a cron expression of five fields, like '0 0 * * *'
 models/x/model.yaml:80: reject_budget = 2: input should be less than or equal to 1
