@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from model_registry.codec import digest, from_json, to_json
 from model_registry.errors import Misconfigured, Unavailable, UnknownVersion
@@ -211,16 +212,23 @@ class MlflowStore:
         from mlflow.exceptions import MlflowException
         from requests.exceptions import ConnectionError as NoConnection
 
+        silent = f"MLflow at {_without_password(self._uri)} does not answer: is it running?"
         try:
             yield
         except MlflowException as error:
             if absent is not None and _absent(error):
                 raise UnknownVersion(f"{absent}.") from error
-            if error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"} and "API request to" in str(error):
-                raise Unavailable(f"MLflow at {self._uri} does not answer: is it running?") from error
+            unreachable = error.error_code == "INTERNAL_ERROR" and "API request to" in str(error)
+            if unreachable or error.error_code == "TEMPORARILY_UNAVAILABLE":
+                raise Unavailable(silent) from error
             raise
         except NoConnection as error:
-            raise Unavailable(f"MLflow at {self._uri} does not answer: is it running?") from error
+            raise Unavailable(silent) from error
+
+
+def _without_password(uri: str) -> str:
+    password = urlsplit(uri).password
+    return uri.replace(f":{password}@", ":***@", 1) if password else uri
 
 
 def _absent(error: Any) -> bool:

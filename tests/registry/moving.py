@@ -103,10 +103,10 @@ def keep_moving(place: Place, _fault: str | None, seed: int, versions: int, sign
     with place.registry() as registry:
         sign.touch()
         while True:
-            champion = registry.production(place.model)
-            against = champion.number if champion else None
             number = chance.randint(1, versions)
             try:
+                champion = registry.production(place.model)
+                against = champion.number if champion else None
                 what = chance.choice(MOVES)
                 carry_out(registry, place.model, what, (against or 1) if what == "roll back" else number, against)
             except LamplighterError:
