@@ -1,4 +1,4 @@
-"""The embedded stack: an MLflow server and `airflow standalone` on loopback, with SQLite and files below one folder."""
+"""The embedded stack: an MLflow server and the parts of Airflow on loopback, with SQLite and files below one folder."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def up(settings: Settings, say: Callable[[str], None]) -> Stack:
     mlflow = _start(settings, "mlflow", _mlflow_command(settings, ports["mlflow"]), os.environ | MLFLOW_ENVIRONMENT)
     say("starting Airflow")
     environment = airflow_environment(settings, ports["airflow"], ports["mlflow"])
-    airflow = _start(settings, "airflow", [sys.executable, "-m", "airflow", "standalone"], environment)
+    airflow = _start(settings, "airflow", [sys.executable, "-m", "lamplighter.airflow_parts"], environment)
     stack = Stack(ports["airflow"], ports["mlflow"], airflow, mlflow)
     write_json(settings.home / "stack.json", stack)
     wait_until_healthy(stack, settings)

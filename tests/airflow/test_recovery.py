@@ -11,8 +11,10 @@ import psutil
 import pytest
 from tally import SEEDS, TALLY
 
+from jobs.settings import Settings
 from jobs.table import publications
 from lamplighter.airflow_api import AirflowApi, DagRun
+from lamplighter.stack import running
 
 AT_MOST = 60
 PATIENCE = 240
@@ -84,3 +86,38 @@ def test_a_kill_of_any_process_is_made_good_within_a_minute(loop: Any, job: str,
     for round_number in range(max(1, SEEDS // 10)):
         day = FIRST_DAY + timedelta(days=round_number * len(places) + places.index((job, victim)))
         check(loop, day.isoformat(), job, victim)
+
+
+def parts_of(loop: Any) -> dict[str, int]:
+    """The pids of Airflow's parts that must come back by themselves, by name."""
+    settings = Settings.from_environment(loop.environment)
+    stack = running(settings)
+    assert stack is not None
+    found = {}
+    for process in psutil.Process(stack.airflow.pid).children():
+        line = process.cmdline()
+        if "airflow" in line and line[-1] in {"scheduler", "dag-processor", "triggerer"}:
+            found[line[-1]] = process.pid
+    return found
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(0)
+def test_parts_of_airflow_that_die_are_back_without_a_person(loop: Any) -> None:
+    TALLY.faults += 3
+    with TALLY.run():
+        before = parts_of(loop)
+        assert len(before) == 3
+        with AirflowApi(loop.airflow_url, "admin", "admin") as api:
+            run = api.trigger("score_flight_delays", "2013-08-01")
+            soon(lambda: jobs_of(run, "plan"), "no plan began")
+            for pid in before.values():
+                os.kill(pid, signal.SIGKILL)
+            killed = time.monotonic()
+            soon(
+                lambda: len(parts_of(loop)) == 3 and not set(parts_of(loop).values()) & set(before.values()), "not back"
+            )
+            soon(lambda: api.run(run.dag_id, run.dag_run_id).ended, "the run did not end")
+            ended = api.run(run.dag_id, run.dag_run_id)
+            assert ended.state == "success", api.complaint(ended)
+        print(f"all parts killed: the run ended after {time.monotonic() - killed:.0f} s")  # noqa: T201 - a measurement
