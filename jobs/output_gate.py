@@ -73,7 +73,7 @@ def output_gate(job: JobContext) -> OutputGateResult:
     tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
     try:
         found = read_back(job.spec, scored, *tables)
-    except FileNotFoundError:
+    except (FileNotFoundError, Rejected):  # gone at once, or while it was read
         not_overtaken(job, plan.predictions)
         raise
     report = judge_scores(job.spec, plan, scored, found)

@@ -1,5 +1,6 @@
 """Attempts that overlap: whatever their order, one is what readers see, with its own rejected rows beside it."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
+import jobs.output_gate as gate
 from jobs.context import JobContext
 from jobs.errors import Misconfigured, Superseded
 from jobs.input_gate import input_gate
@@ -15,6 +17,7 @@ from jobs.output_gate import output_gate
 from jobs.performance import performance
 from jobs.plan import plan
 from jobs.publish import PublishResult, publish
+from jobs.rescore import score_partition
 from jobs.score import score
 from jobs.table import predictions_path, published, rejected_path
 
@@ -154,3 +157,23 @@ def test_an_engine_of_the_callers_choice_scores_what_the_spec_would(open_shop: A
         score(job, "ray")
     assert score(job, "local").rows_scored == 120
     assert output_gate(job).report.passed
+
+
+def test_a_run_whose_files_are_swept_while_its_output_gate_reads_says_who_won(
+    open_shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = open_shop.job(DAY, "slow")
+    plan(job)
+    input_gate(job)
+    score(job)
+    read = gate.read_batches
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        shutil.rmtree(open_shop.settings.tables / "toys" / "_fragments")  # or the other one would publish these files
+        score_partition(open_shop.job(DAY, "fast"))
+        return read(*arguments)
+
+    monkeypatch.setattr(gate, "read_batches", overtaken)
+    with pytest.raises(Superseded, match="was published by version 1 in run 'fast"):
+        output_gate(job)
