@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,29 @@ def _models(folder: Path) -> Path:
     assert "promotion: {to: production}" in text
     spec.write_text(text.replace("promotion: {to: production}", "promotion: {to: production, approval: two_persons}"))
     return folder
+
+
+def _environment(home: Path, **more: str) -> dict[str, str]:
+    """The environment of a stack of its own in that home."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "LAMPLIGHTER", "MLFLOW"))}
+    ports = {f"LAMPLIGHTER_{name}_PORT": str(free_port()) for name in ("AIRFLOW", "MLFLOW")}
+    return kept | ports | {"LAMPLIGHTER_HOME": str(home)} | more
+
+
+@pytest.fixture
+def stack_of() -> Iterator[Callable[..., dict[str, str]]]:
+    """Called with a home and more variables, it starts a stack there, and gives its environment."""
+    started = []
+
+    def start(home: Path, **more: str) -> dict[str, str]:
+        started.append(_environment(home, **more))
+        ran = run_lamplighter(started[-1], "up")
+        assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-3000:]
+        return started[-1]
+
+    yield start
+    for environment in started:
+        run_lamplighter(environment, "down")
 
 
 @pytest.fixture(scope="session")
