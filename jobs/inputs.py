@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobs.errors import MissingPartition
-from jobs.readiness import partition_folder, waiting_for
+from jobs.readiness import source_waiting_for
 from jobs.source import SourceFile, partition_files, source_file
 from jobs.storage import place
 
@@ -55,25 +55,6 @@ def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored
 def pinned(files: Iterable[str]) -> list[SourceFile]:
     """Files that a plan has pinned. Raises Rejected when one is gone."""
     return [source_file(place(path)) for path in dict.fromkeys(files)]
-
-
-def source_waiting_for(settings: Settings, spec: ModelSpec, partition: Partition) -> str | None:
-    """What a partition of the source still lacks before it may be read, as the end of a sentence; None if nothing.
-
-    No row is read. Raises Misconfigured and Unavailable.
-    """
-    source = spec.source
-    if source.kind == "parquet":
-        return waiting_for(partition_folder(settings.data, source.path, source.column, partition), source.ready)
-    if source.kind == "delta":
-        from jobs.delta_source import delta_files
-
-        there = bool(delta_files(settings.data, source, source.column, partition)[0])
-    else:
-        from jobs.sql_source import has_rows
-
-        there = has_rows(spec, source, partition)
-    return None if there else f"it has no rows in {source.path}"
 
 
 def check_source(settings: Settings, spec: ModelSpec, partition: Partition) -> None:

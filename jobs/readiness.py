@@ -10,6 +10,8 @@ from jobs.storage import Place, last_change, place
 
 if TYPE_CHECKING:
     from jobs.partition import Partition
+    from jobs.settings import Settings
+    from jobs.spec import ModelSpec
     from jobs.spec_schedule import Ready
 
 
@@ -39,3 +41,22 @@ def waiting_for(folder: Place, ready: Ready, now: float | None = None) -> str | 
             since = max(0, int(quiet.total_seconds()))
             return f"it changed {since} s ago, and must be quiet for {int(ready.quiet.total_seconds())} s"
     return None
+
+
+def source_waiting_for(settings: Settings, spec: ModelSpec, partition: Partition) -> str | None:
+    """What a partition of the source still lacks before it may be read, as the end of a sentence; None if nothing.
+
+    No row is read. Raises Misconfigured and Unavailable.
+    """
+    source = spec.source
+    if source.kind == "parquet":
+        return waiting_for(partition_folder(settings.data, source.path, source.column, partition), source.ready)
+    if source.kind == "delta":
+        from jobs.delta_source import delta_files  # Airflow imports this module, and loads no pyarrow for it
+
+        there = bool(delta_files(settings.data, source, source.column, partition)[0])
+    else:
+        from jobs.sql_source import has_rows
+
+        there = has_rows(spec, source, partition)
+    return None if there else f"it has no rows in {source.path}"

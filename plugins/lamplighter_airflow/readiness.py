@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from jobs.context import JobContext
-from jobs.inputs import source_waiting_for
+from jobs.readiness import source_waiting_for
 from jobs.settings import Settings
 from jobs.spec import ModelSpec
 from lamplighter_airflow.partitions import partition_of_run

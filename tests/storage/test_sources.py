@@ -13,10 +13,11 @@ from deltalake import write_deltalake
 from jobs.dataset import load_dataset
 from jobs.errors import InvalidSpec, Misconfigured, MissingPartition, Rejected
 from jobs.input_gate import input_gate
-from jobs.inputs import check_source, find_input, source_waiting_for
+from jobs.inputs import check_source, find_input
 from jobs.output_gate import output_gate
 from jobs.plan import Plan, plan
 from jobs.publish import publish
+from jobs.readiness import source_waiting_for
 from jobs.score import score
 from jobs.spec_file import parse_spec
 from jobs.table import open_table, predictions_path
