@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
 
@@ -95,9 +96,10 @@ def parts_of(loop: Any) -> dict[str, int]:
     assert stack is not None
     found = {}
     for process in psutil.Process(stack.airflow.pid).children():
-        line = process.cmdline()
-        if "airflow" in line and line[-1] in {"scheduler", "dag-processor", "triggerer"}:
-            found[line[-1]] = process.pid
+        with suppress(psutil.NoSuchProcess):  # a zombie, too
+            line = process.cmdline()
+            if "airflow" in line and line[-1] in {"scheduler", "dag-processor", "triggerer"}:
+                found[line[-1]] = process.pid
     return found
 
 
