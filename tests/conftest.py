@@ -2,8 +2,10 @@
 
 import logging
 import os
+import sys
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,8 @@ from tally import SEED, TALLY
 from jobs.context import JobContext
 from jobs.settings import Settings
 
+# a worker of pytest-xdist has none, and pyspark, which Great Expectations imports, then believes that doctests run
+sys.modules["__main__"].__dict__.setdefault("__file__", __file__)
 # before scikit-learn is loaded: on small data its threads only wait for each other, and on busy cores for very long
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("no deadline", deadline=None)  # how long an example takes is for the benchmarks
@@ -70,6 +74,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     logging.raiseExceptions = False
     if config.option.markexpr == "chaos" and TALLY.runs:
         print(TALLY.sentence())  # noqa: T201 - the last line of `make chaos`
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files run beside each other (`make test`), but for those that share one Airflow."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class BesideAirflow(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "airflow" if nodeid.startswith("tests/airflow/") else str(super()._split_scope(nodeid))
+
+    return BesideAirflow(config, log)
 
 
 @pytest.hookimpl(trylast=True)

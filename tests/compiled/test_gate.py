@@ -102,7 +102,7 @@ def test_the_version_keeps_it_under_its_digest_and_its_report_says_so(open_shop:
     save_plan(files / DATA, replace(load_plan(files / DATA), task="regression"))
     assert digest_of(files) != version.digest
     assert (
-        job.recall("evaluate", Evaluation).notes[0].startswith("Its compiled form scores; on 360 rows of the holdout")
+        job.recall("evaluate", Evaluation).notes[1].startswith("Its compiled form scores; on 360 rows of the holdout")
     )
 
 

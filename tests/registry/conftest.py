@@ -176,7 +176,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """A database for ledgers, once in SQLite and once in PostgreSQL. Tests keep apart by their model names."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db"
-    return str(request.getfixturevalue("postgresql")("ledger"))
+    return str(request.getfixturevalue("postgresql")(f"ledger_{uuid.uuid4().hex[:8]}"))
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def mlflow_sqlite(tmp_path_factory: pytest.TempPathFactory, _mlflow_imported: No
 @pytest.fixture(scope="session")
 def mlflow_postgresql(postgresql: Callable[[str], str], _mlflow_imported: None) -> str:
     """The URI of MLflow on PostgreSQL."""
-    return postgresql("mlflow")
+    return postgresql(f"mlflow_{uuid.uuid4().hex[:8]}")
 
 
 @pytest.fixture(scope="session")
