@@ -4,7 +4,7 @@ export PYTHON
 LAMPLIGHTER := .venv/bin/lamplighter
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos check format down status doctor docs lock hooks clean
+.PHONY: help run test chaos bench check format down status doctor docs lock hooks clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ SEED ?= $(shell date +%s)
 chaos: .venv/ready-to-test ## Kill, fail, fill, pause and race scoring and promotions; SEED, SEEDS, KILLS, ROUNDS choose what.
 	@CHAOS_SEED=$(SEED) CHAOS_SEEDS=$(SEEDS) CHAOS_CLUSTER_SEEDS=$(CLUSTER_SEEDS) CHAOS_KILLS=$(KILLS) \
 		CHAOS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest -m chaos
+
+ROWS ?= 10000000
+bench: .venv/ready-to-test ## Time scoring beside what else one would take; `make bench ROWS=1000000` is the short form.
+	@.venv/bin/python benchmarks/bench.py --rows $(ROWS)
 
 check: .venv/ready-to-test ## Format, lint, types, import contracts: what the hook and CI run too.
 	@.venv/bin/ruff format --check --quiet .

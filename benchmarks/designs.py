@@ -6,10 +6,8 @@ A design is opened once and then scores the partition as often as it is asked: i
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import warnings
-from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,25 +23,28 @@ CORES = len(os.sched_getaffinity(0))
 BATCH = 100_000
 
 
-class Ours:
-    """The product path: plan, gates, score, publish; another partition each time: one is published once."""
+def ours(home: Path, model: str, engine: str) -> Callable[[], object]:
+    """The product path: plan, gates, score, publish; another partition each time, as one is published once."""
+    from jobs.context import JobContext
+    from jobs.input_gate import input_gate
+    from jobs.output_gate import output_gate
+    from jobs.plan import plan
+    from jobs.publish import publish
+    from jobs.score import score
+    from jobs.settings import Settings
 
-    def __init__(self, home: Path, model: str, engine: str) -> None:
-        from jobs.context import JobContext
-        from jobs.rescore import score_partition
-        from jobs.settings import Settings
+    settings, numbers = Settings.from_environment(), count(10_000 * (os.getpid() % 10_000))
 
-        self._home = home
-        self._settings = Settings.from_environment()
-        self._score, self._context = score_partition, JobContext
-        self._model, self._engine = model, engine
-        self._numbers = count()
+    def run() -> object:
+        day = flights.another_day(home, next(numbers) % 500_000)
+        job = JobContext.create(settings, model, day, f"bench-{os.getpid()}-{day}")
+        plan(job)
+        input_gate(job)
+        score(job, engine)
+        output_gate(job)
+        return publish(job)
 
-    def run(self) -> int:
-        """Score and publish a partition; the number of rows."""
-        day = flights.another_day(self._home, next(self._numbers) + 1000 * os.getpid())
-        job = self._context.create(self._settings, self._model, day, f"bench-{os.getpid()}-{day}")
-        return self._score(job).publication.rows_scored
+    return run
 
 
 def _pyfunc(home: Path, model: str) -> str:
@@ -164,14 +165,11 @@ OTHERS = {
     "pandas": pandas_pyfunc,
     "dask.dataframe": dask_dataframe,
 }
-ENGINES = ("local", "dask", "spark")
+OURS = {f"lamplighter {engine}": engine for engine in ("local", "dask", "spark")}
 
 
-def opened(home: Path, design: str, model: str, stack: ExitStack) -> Callable[[], object]:
+def opened(home: Path, design: str, model: str) -> Callable[[], object]:
     """What scores the partition when it is called."""
-    name, _, engine = design.partition(" ")
-    if name == "lamplighter":
-        return Ours(home, model, engine).run
-    out = home / "out" / f"{design}-{model}"
-    stack.callback(shutil.rmtree, out, ignore_errors=True)
-    return OTHERS[design](home, model, out)
+    if design in OURS:
+        return ours(home, model, OURS[design])
+    return OTHERS[design](home, model, home / "out" / f"{design}-{model}")

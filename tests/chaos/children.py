@@ -106,7 +106,8 @@ def _work(jobs: Sequence[str], run: str, partition: str, environment: dict[str, 
         os.dup2(said, stream)
     sys.stdout = sys.stderr = os.fdopen(said, "w", buffering=1, encoding="utf-8")  # the server's own may be closed
     os.environ.update(environment)
-    vars(sys.modules["__main__"]).pop("__file__", None)  # or workers of Dask would import all that is preloaded, too
+    # as a job of its own has it: without one pyspark believes that doctests run; the server has another
+    sys.modules["__main__"].__file__ = str(Path(sys.executable).with_name("lamplighter"))
     from lamplighter.cli import main
 
     for job in jobs:

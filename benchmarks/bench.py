@@ -1,0 +1,157 @@
+"""`make bench`: how fast a partition is scored, ours beside what else a user would take, in one run on one machine.
+
+Every design is a process of its own that stays open; the runs of all designs take turns. Cold is the first run from
+the start of its process, warm the median of the others. Memory is the most that the process and all that it started had
+at once. Figures are ratios to stock `mlflow.pyfunc.spark_udf` of the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import flights
+import psutil
+from designs import OTHERS, OURS, save_pyfunc
+
+HERE = Path(__file__).resolve().parent
+PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "numba", "mlflow", "pyspark", "dask", "deltalake")
+
+
+@dataclass
+class Session:
+    """A design at work on a model."""
+
+    design: str
+    model: str
+    process: subprocess.Popen[str]
+    seconds: list[float] = field(default_factory=list)
+    peak: int = 0
+
+    def run(self) -> None:
+        """One more run, with an eye on the memory of the whole tree."""
+        over = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(over,))
+        watch.start()
+        try:
+            print("run", file=self.process.stdin, flush=True)
+            answer = self.process.stdout.readline() if self.process.stdout else ""
+        finally:
+            over.set()
+            watch.join()
+        if not answer:
+            raise SystemExit(f"bench: {self.design} on {self.model} ended with {self.process.wait()}")
+        self.seconds.append(json.loads(answer)["seconds"])
+
+    def _watch(self, over: threading.Event) -> None:
+        while not over.wait(0.1):
+            total = 0
+            with suppress(psutil.Error):
+                parent = psutil.Process(self.process.pid)
+                for member in (parent, *parent.children(recursive=True)):
+                    with suppress(psutil.Error):
+                        total += member.memory_info().rss
+            self.peak = max(self.peak, total)
+
+
+def prepare(home: Path, rows: int) -> None:
+    """Lay out the table and put both models into production, unless that was done before."""
+    flights.lay_out(home, rows)
+    from datetime import timedelta
+
+    from jobs.context import JobContext
+    from jobs.evaluate import evaluate
+    from jobs.judge import judge
+    from jobs.moves import promote
+    from jobs.settings import Settings
+    from jobs.train import train
+
+    settings, day = Settings.from_environment(), flights.FIRST + timedelta(days=flights.TRAINING_DAYS - 1)
+    for model in flights.MODELS:
+        job = JobContext.create(settings, model, str(day), "bench")
+        if not (job.folder / "promote.json").exists():
+            for step in (train, evaluate, judge, promote):
+                step(job)
+        save_pyfunc(home, model)
+
+
+def measured(home: Path, model: str, designs: list[str], runs: int) -> list[Session]:
+    """All designs on a model: each once from cold, then all by turns."""
+    sessions = []
+    try:
+        for design in designs:
+            command = [sys.executable, str(HERE / "session.py"), str(home), design, model]
+            log = (home / f"{design}-{model}.log").open("w")
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+            )
+            sessions.append(Session(design, model, process))
+            sessions[-1].run()
+        for _ in range(runs):
+            for session in sessions:
+                session.run()
+    finally:
+        for session in sessions:
+            with suppress(ProcessLookupError):
+                os.killpg(session.process.pid, 9)
+            session.process.wait()
+    return sessions
+
+
+def main() -> None:
+    """Measure, print a table, and write it down."""
+    parser = argparse.ArgumentParser(description="How fast a partition is scored.")
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--designs", nargs="*", default=[*OTHERS, *OURS])
+    parser.add_argument("--home", type=Path, default=Path(".lamplighter") / "bench")
+    chosen = parser.parse_args()
+    home = (chosen.home / str(chosen.rows)).absolute()
+    places = {"HOME": home / "lamplighter", "MODELS": home / "models", "DATA": home / "data"}
+    os.environ |= {f"LAMPLIGHTER_{name}": str(place) for name, place in places.items()} | {"OMP_NUM_THREADS": "1"}
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))  # for workers
+    prepare(home, chosen.rows)
+    found = []
+    for model in flights.MODELS:
+        sessions = measured(home, model, chosen.designs, chosen.runs)
+        stock = next((median(s.seconds[1:]) for s in sessions if s.design == "spark_udf"), None)
+        for session in sessions:
+            warm = median(session.seconds[1:])
+            row = {
+                "design": session.design,
+                "model": model,
+                "rows": chosen.rows,
+                "runs": chosen.runs,
+                "cold_s": round(session.seconds[0], 2),
+                "warm_s_median": round(warm, 3),
+                "rows_per_s": round(chosen.rows / warm),
+                "over_stock": round(stock / warm, 2) if stock else None,
+                "peak_mb": session.peak >> 20,
+            }
+            found.append(row)
+            print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    about = {"at": time.strftime("%Y-%m-%d"), "processor": _processor(), "cores": len(os.sched_getaffinity(0))}
+    about |= {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    (HERE / "results.json").write_text(json.dumps({"rows": found, "about": about}, indent=2) + "\n")
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()
