@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from jobs.report_page import render
@@ -24,6 +25,18 @@ CAPTIONS = {
     "changed": "Every holdout row's score by the champion and by the candidate: on the line nothing changed.",
     "changes": "How many scores change, and by how much.",
     "slices": "Every slice with its bounds, candidate and champion.",
+}
+MEANINGS = {
+    "auc": "How often a row of the positive class has a higher score than one of the other: 1 is perfect, 0.5 a guess.",
+    "average_precision": "Precision over all thresholds, weighted by recall; a guess has the share of the positives.",
+    "brier": "Mean squared distance of the score from what came true, 0 to 1: lower is better.",
+    "log_loss": "Minus the mean logarithm of the probability that the score gave to what came true: lower is better.",
+    "calibration_error": "How far scores are from the shares that came true, less what chance alone explains: below 0 "
+    "means less than chance.",
+    "mae": "Mean absolute error, in the target's unit: lower is better.",
+    "rmse": "Root of the mean squared error, in the target's unit: lower is better.",
+    "r2": "Share of the target's variance that the scores explain: 1 is perfect, 0 what its mean does.",
+    "changed_predictions": "Share of the rows whose score differs from the champion's by more than the rule allows.",
 }
 
 
@@ -51,6 +64,7 @@ def decision_page(decision: Decision, found: Evaluation, plots: Mapping[str, byt
         outcome=_outcome(decision),
         facts=_facts(decision, found),
         slices=list(_slice_tables(found.measured)),
+        meanings=list(_meanings(found)),
     )
 
 
@@ -72,7 +86,8 @@ def _outcome(decision: Decision) -> str:
     missed = bad + len(report.warnings)
     words = f"{asked - missed} of {asked} questions passed" if missed else f"All {asked} questions passed"
     words += f", {bad} did not" if bad else ""
-    warned = f"{len(report.warnings)} warned" if report.warnings else ""
+    names = ", ".join(check.name for check in report.warnings)
+    warned = f"{len(report.warnings)} warned ({names})" if names else ""
     off = f"{sum(c.severity is Severity.off for c in report.checks)} off" if report.off else ""
     return ", ".join(part for part in (words, warned, off) if part) + "."
 
@@ -87,8 +102,14 @@ def _described(version: Version) -> str:
     named = f" ({version.semver})" if version.semver else ""
     return (
         f"version {version.number}{named}, retrained for {version.partition} on data from "
-        f"{version.trained_from:%Y-%m-%d} to {version.trained_until:%Y-%m-%d}, digest {version.digest[:12]}"
+        f"{_window(version)}, digest {version.digest[:12]}"
     )
+
+
+def _window(version: Version) -> str:
+    """The first and the last day that it has seen."""
+    last = version.trained_until - timedelta(microseconds=1)
+    return f"{version.trained_from:%Y-%m-%d} to {last:%Y-%m-%d}"
 
 
 def _facts(decision: Decision, found: Evaluation) -> list[tuple[str, ...]]:
@@ -96,13 +117,20 @@ def _facts(decision: Decision, found: Evaluation) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
         ("Version", *(f"{v.number}{f' ({v.semver})' if v.semver else ''}" if v else "" for v in versions)),
         ("Retrained for", *(v.partition if v else "" for v in versions)),
-        ("Data seen", *(f"{v.trained_from:%Y-%m-%d} to {v.trained_until:%Y-%m-%d}" if v else "" for v in versions)),
+        ("Data seen", *(f"{_window(v)}" if v else "" for v in versions)),
         ("Digest", *(v.digest[:12] if v else "" for v in versions)),
     ]
     theirs = found.champion_metrics or {}
     for name, value in sorted(found.metrics.items()):
         rows.append((name.replace("_", " "), f"{value:.4g}", f"{theirs[name]:.4g}" if name in theirs else ""))
     return rows
+
+
+def _meanings(found: Evaluation) -> Iterable[tuple[str, str]]:
+    """What each metric of the page says."""
+    shown = {*found.metrics, *(m.subject.metric for m in found.measured)}
+    for name in sorted(shown & MEANINGS.keys()):
+        yield name.replace("_", " "), MEANINGS[name]
 
 
 def _slice_tables(measured: Sequence[Measured]) -> Iterable[tuple[str, list[tuple[str, ...]]]]:

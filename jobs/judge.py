@@ -39,6 +39,7 @@ def judge(job: JobContext) -> Decision:
 def _notes(job: JobContext, found: Evaluation) -> tuple[str, ...]:
     against = f"version {found.champion.number} on the same rows" if found.champion else "no champion"
     return (
+        f"About {job.spec.model} (owner: {job.spec.owner}): {job.spec.description}",
         f"Judged for partition {job.partition} on {found.rows:,} labelled rows of {found.holdout}, against {against}.",
         f"Bounds come from a paired bootstrap over those rows, seed {found.seed}.",
         *found.notes,

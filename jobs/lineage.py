@@ -17,10 +17,11 @@ from jobs.spec_file import load_spec
 from jobs.table import Publication, predictions_path, publications
 from model_registry.evidence import GateReport
 from model_registry.store import Stage, Version
-from model_registry.timeline import Promotion, effective
+from model_registry.timeline import Promotion, effective, withdrawn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from jobs.partition import Partition
     from jobs.settings import Settings
@@ -96,17 +97,18 @@ def lineage(
     version = _version(registry, publication)
     snapshot, *notes = _snapshot(registry, version)
     report, *more = _report(registry, version)
+    moves = _moves(registry, publication)
     return Lineage(
         publication=publication,
         earlier=tuple(found[: found.index(publication)]),
         replaced_by=found[-1] if found[-1] != publication else None,
         version=version,
         report=report,
-        promotion=_promotion(registry, asked, publication),
+        promotion=_promotion(moves, asked, publication),
         snapshot=snapshot,
         environment=environment_of(registry.store, version),
         row=find_row(settings, spec, publication, key) if key else None,
-        notes=tuple(note for note in (*notes, *more) if note),
+        notes=tuple(note for note in (*notes, *more, *_since(moves, version)) if note),
     )
 
 
@@ -164,10 +166,28 @@ def _version(registry: Registry, publication: Publication) -> Version:
     return version
 
 
-def _promotion(registry: Registry, partition: Partition, publication: Publication) -> Promotion | None:
-    """The move that had put the version into production for the partition when it was published, or its newest move."""
+def _moves(registry: Registry, publication: Publication) -> list[Promotion]:
     with registry.ledger.reading() as session:
-        moves = session.history(publication.model, Stage.production)
+        return session.history(publication.model, Stage.production)
+
+
+def _since(moves: Sequence[Promotion], version: Version) -> Iterator[str]:
+    """What became of the version later that whoever looks at its scores should know."""
+    mine = [move for move in moves if move.version == version.number]
+    if mine and mine[-1].until is not None:
+        yield f"Version {version.number} was in production although its gate was closed, until {_day(mine[-1].until)}."
+    by = withdrawn(moves).get(version.number)
+    if by is not None:
+        when = f"at {_day(by.recorded_at)} by {by.actor}, from {_day(by.effective_from)} on"
+        yield f"Version {version.number} was withdrawn {when}: {by.reason}"
+
+
+def _day(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M} UTC"
+
+
+def _promotion(moves: Sequence[Promotion], partition: Partition, publication: Publication) -> Promotion | None:
+    """The move that had put the version into production for the partition when it was published, or its newest move."""
     known = [m for m in moves if publication.published_at is None or m.recorded_at <= publication.published_at]
     in_force = effective(known, partition.start)
     if in_force is not None and in_force.version == publication.version:

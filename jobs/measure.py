@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -85,8 +86,15 @@ def slice_labels(column: pd.Series[Any]) -> Labels:
     if pd.api.types.is_numeric_dtype(known) and known.nunique() > MANY_VALUES:
         labels[~missing] = _quarters(known.to_numpy(dtype=np.float64))
     else:
-        labels[~missing] = [f"{v:.15g}" if isinstance(v, float | np.floating) else str(v)[:LONGEST_NAME] for v in known]
+        labels[~missing] = [f"{v:.15g}" if isinstance(v, float | np.floating) else _shortened(str(v)) for v in known]
     return labels
+
+
+def _shortened(text: str) -> str:
+    """A value that fits a line; two values stay two, whatever they begin with."""
+    if len(text) <= LONGEST_NAME:
+        return text
+    return f"{text[: LONGEST_NAME - 9]}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def _quarters(values: Array) -> Labels:

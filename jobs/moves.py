@@ -87,7 +87,13 @@ class RollBackResult:
     words: str
 
     def sentence(self) -> str:
-        """The result for a person."""
+        """The result for a person, and what to do next."""
+        return (
+            f"{self.told()} To score again what is listed: the same with --rescore." if self.partitions else self.told()
+        )
+
+    def told(self) -> str:
+        """What was done, and what the withdrawn version has published."""
         if not self.partitions:
             return f"{self.words} No partition that readers see was scored by version {self.withdrawn}."
         listed = ", ".join(self.partitions[:20]) + (", ..." if len(self.partitions) > 20 else "")

@@ -53,6 +53,7 @@ def history(
     as_json: Annotated[bool, typer.Option("--json", help="As a list of rows, for machines.")] = False,
 ) -> None:
     """Show who moved which version to which stage, when, why, on which evidence; or what was in force at a time."""
+    from jobs.decisions import kept_back
     from jobs.history import moves, parse_instant
     from jobs.registry import open_registry
     from lamplighter.tables import print_history
@@ -60,13 +61,15 @@ def history(
     settings = Settings.from_environment()
     try:
         instants = [parse_instant(text) if text else None for text in (at, known_at)]
-        found = moves(settings, open_registry(settings), model, *instants)
+        registry = open_registry(settings)
+        found = moves(settings, registry, model, *instants)
     except LamplighterError as error:
         fail(error)
     if as_json:
         typer.echo(json.dumps([to_plain(row) for row in found], indent=2))
     else:
-        print_history(model, found)
+        refused = kept_back(registry, model) if at is None and known_at is None else None
+        print_history(model, found, refused)
 
 
 def vacuum(

@@ -114,7 +114,7 @@ def roll_back(
         done = job(_wish(model, reason, withdraw, since, run=run))
         if not rescore or not done.partitions:
             return done
-        typer.echo(done.sentence())
+        typer.echo(done.told())
         return score_again(Settings.from_environment(), model, done.partitions, f"roll back of {done.withdrawn}")
 
     run_and_exit("roll-back", work, result, about)

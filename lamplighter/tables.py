@@ -42,8 +42,8 @@ def print_findings(findings: Sequence[Finding]) -> None:
     console().print(table)
 
 
-def print_history(model: str, rows: Sequence[Promotion]) -> None:
-    """Print moves of a model's versions, oldest first."""
+def print_history(model: str, rows: Sequence[Promotion], refused: KeptBack | None = None) -> None:
+    """Print moves of a model's versions, oldest first, and what was kept back since."""
     table = Table(title=f"History of {model}", title_justify="left", show_lines=True)
     for heading in ("Move", "In force from (UTC)", "Recorded (UTC)", "By", "Why", "Evidence"):
         table.add_column(heading, overflow="fold")
@@ -56,6 +56,8 @@ def print_history(model: str, rows: Sequence[Promotion]) -> None:
         evidence = row.evidence[:12] if row.evidence else "none"
         table.add_row(move, f"{since}{until}", recorded, escape(actor), escape(row.reason), evidence)
     console().print(table if rows else f"Nothing is recorded about {model} for that time.")
+    if refused is not None:
+        console().print(f"Since then {refused.sentence()}.")
 
 
 def print_status(found: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from jobs.table import predictions_path
 from lamplighter.cli import app
 from model_registry.memory_store import MemoryStore
 from model_registry.promotion import Registry
+from model_registry.timeline import Kind
 
 REJECTED, SCORED = "016-5", "016-6"
 
@@ -165,6 +166,24 @@ def test_the_promotion_is_the_one_in_force_for_the_partition_as_was_known_when_i
     publish(open_shop.prepare("2026-01-16"))
     record("2026-01-16", "backdated after the publication")
     assert backward(open_shop, "2026-01-16").promotion.reason == "retrain for 2026-01-14: first"
+
+
+def test_what_became_of_the_version_since_is_told(open_shop: Any) -> None:
+    registry = open_registry(open_shop.settings)
+    publish(open_shop.prepare("2026-01-16"))
+    with registry.ledger.locked("toys") as session:
+        first = session.history("toys")[0]
+        until = datetime(2026, 3, 1, tzinfo=UTC)
+        session.append(replace(first, kind=Kind.override, until=until, recorded_at=datetime.now(UTC)))
+    assert backward(open_shop, "2026-01-16").notes == (
+        "Version 1 was in production although its gate was closed, until 2026-03-01 00:00 UTC.",
+    )
+    with registry.ledger.locked("toys") as session:
+        gone = replace(first, kind=Kind.roll_back, version=7, replaces=1, reason="all wrong", actor="bob")
+        session.append(replace(gone, recorded_at=datetime(2026, 2, 3, 4, 5, tzinfo=UTC)))
+    assert backward(open_shop, "2026-01-16").notes[1:] == (
+        "Version 1 was withdrawn at 2026-02-03 04:05 UTC by bob, from 2026-01-15 00:00 UTC on: all wrong",
+    )
 
 
 def test_a_partition_that_is_not_published_is_one_sentence(told: Any) -> None:

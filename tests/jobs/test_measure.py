@@ -253,13 +253,19 @@ def test_a_column_of_names_does_not_fill_the_report() -> None:
         (pd.Series([Decimal("1.50"), None]), ["1.50", NULL]),
         (pd.Series([[1, 2], None, [1, 2]]), ["[1, 2]", NULL, "[1, 2]"]),
         (pd.Series([math.inf, -math.inf, 0.0]), ["inf", "-inf", "0"]),
-        (pd.Series(["x" * 500]), ["x" * 80]),
+        (pd.Series(["x" * 80]), ["x" * 80]),
         (pd.Series(["", " ", "Zürich|"]), ["", " ", "Zürich|"]),
     ],
     ids=lambda value: str(getattr(value, "dtype", ""))[:20],
 )
 def test_every_kind_of_column_has_slices(column: pd.Series, labels: list[str]) -> None:
     assert list(slice_labels(column)) == labels
+
+
+def test_long_values_that_begin_alike_stay_apart() -> None:
+    found = slice_labels(pd.Series(["x" * 500, "x" * 500 + "y", "x" * 500]))
+    assert found[0] == found[2] != found[1]
+    assert {len(label) for label in found} == {80}
 
 
 def test_many_numbers_are_put_into_quarters() -> None:

@@ -65,7 +65,8 @@ def test_a_roll_back_lists_what_the_withdrawn_version_published_and_scores_it_ag
     assert done.partitions == ("2026-01-20", "2026-01-21")
     assert done.sentence() == (
         "toys is back at version 1 from 2026-01-20 00:00 UTC on; version 2 is withdrawn (the tests). 2 partitions that "
-        "readers see were scored by version 2: 2026-01-20, 2026-01-21."
+        "readers see were scored by version 2: 2026-01-20, 2026-01-21. "
+        "To score again what is listed: the same with --rescore."
     )
     scored = rescore(two.settings, "toys", done.partitions, "roll back of 2")
     assert scored.done == ("2026-01-20", "2026-01-21")
@@ -130,7 +131,7 @@ def test_the_only_version_deleted_is_rolled_back_to_nothing(open_shop: Any) -> N
 def test_a_long_list_of_partitions_is_cut(two: Any) -> None:
     done = roll_back(_wish(two))
     many = replace(done, partitions=tuple(f"p{number}" for number in range(21)))
-    assert many.sentence().endswith("scored by version 2: " + ", ".join(f"p{n}" for n in range(20)) + ", ....")
+    assert many.told().endswith("scored by version 2: " + ", ".join(f"p{n}" for n in range(20)) + ", ....")
 
 
 def test_what_a_version_published(two: Any) -> None:
