@@ -20,12 +20,13 @@ from jobs.dataset import training_window
 from jobs.errors import Rejected
 from jobs.expect import EXAMPLES, Question, bounded, columns_of, frame_of
 from jobs.inputs import find_input, pinned
-from jobs.key_counts import KeyCounts
 from jobs.plan import Plan
 from jobs.source import SourceFile, file_and_folder, input_digest
 from jobs.steps import step
 from jobs.table import publishable
+from jobs.threads import in_threads
 from jobs.treat import treat
+from jobs.unique_keys import unique_keys
 from model_registry.evidence import Check, GateReport
 
 if TYPE_CHECKING:
@@ -94,10 +95,7 @@ def judge_partitions(
     with TemporaryDirectory(prefix="lamplighter-gate-") as scratch:
         questions = _questions(spec, Path(scratch))
         judge = _Batches(questions, pa.schema([schema.field(name) for name in asked]), batch_rows)
-        found = [
-            _judge_partition(spec, partition, mine, judge, Path(scratch) / f"keys-{number}")
-            for number, (partition, mine) in enumerate(zip(partitions, files, strict=True))
-        ]
+        found = [_judge_partition(spec, *one, judge) for one in zip(partitions, files, strict=True)]
         judge.finish()
         checks = _always(spec, found)
         if all(one.rows for one in found):
@@ -170,27 +168,30 @@ class _Batches:
             question.add(table, frame)
 
 
-def _judge_partition(
-    spec: ModelSpec, partition: Partition, files: Sequence[SourceFile], judge: _Batches, scratch: Path
-) -> _Found:
-    key, where = list(spec.key), f"{spec.source.path} {partition}"
-    types = common_schema(files, key, where)
-    scratch.mkdir()
-    keys, rows = KeyCounts(scratch), 0
-    for path, batch in _read(files, list(dict.fromkeys([*key, *judge.schema.names])), judge.rows):
-        rows += len(batch)
-        keys.add(_with_key(publishable(in_types(batch, types, path), where)))
-        if len(judge.schema):
-            judge.add(in_types(batch, judge.schema, path))
-    twice = keys.duplicates(EXAMPLES)
+def _judge_partition(spec: ModelSpec, partition: Partition, files: Sequence[SourceFile], judge: _Batches) -> _Found:
+    where = f"{spec.source.path} {partition}"
+    types = common_schema(files, list(spec.key), where)
+
+    def keys_of(file: SourceFile) -> Iterator[pa.Table]:
+        for batch in read_batches(file.path, None, types.names, judge.rows):
+            yield publishable(in_types(batch, types, file.path), where)
+
+    with unique_keys() as keys:
+
+        def look(file: SourceFile) -> int:
+            rows = 0
+            for batch in keys_of(file):
+                rows += len(batch)
+                keys.add(_with_key(batch))
+            return rows
+
+        rows = sum(in_threads(look, files))
+        twice = keys.duplicates(lambda: (batch for file in files for batch in map(_with_key, keys_of(file))))
+    for file in files if len(judge.schema) else ():
+        for batch in read_batches(file.path, None, judge.schema.names, judge.rows):
+            judge.add(in_types(batch, judge.schema, file.path))
     examples = tuple(bounded(" ".join(str(v) for v in values)) for values in twice.first)
     return _Found(partition, rows, twice.keys, twice.rows, examples)
-
-
-def _read(files: Sequence[SourceFile], columns: Sequence[str], rows: int) -> Iterator[tuple[str, pa.Table]]:
-    for file in files:
-        for batch in read_batches(file.path, None, columns, rows):
-            yield file.path, batch
 
 
 def _with_key(keys: pa.Table) -> pa.Table:

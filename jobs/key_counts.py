@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.key_hashes import with_one_zero
 from jobs.row_digest import row_hashes
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class KeyCounts:
         """Count the rows of a table; all tables have the same columns and types."""
         first = pa.array(np.arange(self.rows, self.rows + len(keys)))
         self.rows += len(keys)
-        numbered = _plain(keys).append_column(COUNT, pa.array(np.ones(len(keys), np.int64)))
+        numbered = with_one_zero(keys).append_column(COUNT, pa.array(np.ones(len(keys), np.int64)))
         self._pending.append(_counted(numbered.append_column(FIRST, first)))
         if sum(map(len, self._pending)) > self._held:
             self._pending = [_counted(pa.concat_tables(self._pending))]
@@ -102,12 +103,6 @@ class KeyCounts:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.arrow"
-
-
-def _plain(keys: pa.Table) -> pa.Table:
-    """The columns under names that cannot be those of the counts, each float zero the same zero."""
-    columns = [pc.add(c, 0.0) if pa.types.is_floating(c.type) else c for c in keys.columns]
-    return pa.table(columns, names=[f"c{n}" for n in range(keys.num_columns)])
 
 
 def _counted(rows: pa.Table) -> pa.Table:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,8 +14,7 @@ import pyarrow.compute as pc
 from jobs.batches import read_batches
 from jobs.commit import not_overtaken
 from jobs.errors import Rejected
-from jobs.expect import EXAMPLES, bounded
-from jobs.key_counts import Duplicates, KeyCounts
+from jobs.expect import bounded
 from jobs.plan import Plan
 from jobs.report_page import write_page
 from jobs.row_digest import RowDigest
@@ -26,11 +22,17 @@ from jobs.score import ScoreResult
 from jobs.steps import step
 from jobs.storage import Place, read_schema
 from jobs.table import predictions_path, rejected_path, same_types
+from jobs.threads import in_threads
+from jobs.unique_keys import unique_keys
 from model_registry.evidence import Check, GateReport
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jobs.context import JobContext
+    from jobs.key_counts import Duplicates
     from jobs.spec import Bounds, ModelSpec
+    from jobs.unique_keys import UniqueKeys
 
 
 @dataclass(frozen=True)
@@ -94,40 +96,69 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
     schemas = [pa.schema([read_schema(path).field(name) for name in key]) for path in good]
     alike = all(schema == schemas[0] for schema in schemas)
     one_type = alike and (not schemas or same_types(schemas[0], table))
-    scores, rejects, reasons = RowDigest(), RowDigest(), Counter[str]()
-    not_finite, low, high = 0, math.inf, -math.inf
-    with TemporaryDirectory(prefix="lamplighter-gate-") as scratch:
-        keys = KeyCounts(Path(scratch))
-        for batch in _batches(good, [*key, "score"]):
-            scores.add(batch)
-            values = batch["score"].to_numpy()
-            finite = values[np.isfinite(values)]
-            not_finite += len(values) - len(finite)
-            low, high = min(low, finite.min(initial=math.inf)), max(high, finite.max(initial=-math.inf))
-            if alike:
-                keys.add(batch.select(key))
-        twice = keys.duplicates(EXAMPLES)
-    for batch in _batches(bad, [*key, "reason"]):
-        rejects.add(batch)
-        counts = pc.value_counts(batch["reason"])
-        reasons.update(dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)))
+    with unique_keys() as keys:
+        scores = _Scores.together(in_threads(lambda path: _scores_of(path, key, keys if alike else None), good))
+        twice = keys.duplicates(lambda: (batch for path in good for batch in read_batches(str(path), None, key)))
+    rejects, reasons = RowDigest(), Counter[str]()
+    for digest, counted in in_threads(lambda path: _rejects_of(path, key), bad):
+        rejects.merge(digest)
+        reasons.update(counted)
     return ReadBack(
-        rows=scores.rows,
+        rows=scores.digest.rows,
         rejected=rejects.rows,
         reasons=dict(reasons),
-        not_finite=not_finite,
-        score_min=low if low <= high else None,
-        score_max=high if low <= high else None,
+        not_finite=scores.not_finite,
+        score_min=scores.low if scores.low <= scores.high else None,
+        score_max=scores.high if scores.low <= scores.high else None,
         twice=twice,
         types=tuple(sorted({str(t) for schema in schemas for t in schema.types})),
         fits_table=one_type,
-        content=f"{scores.hexdigest()}-{rejects.hexdigest()}",
+        content=f"{scores.digest.hexdigest()}-{rejects.hexdigest()}",
     )
 
 
-def _batches(paths: Sequence[Place], columns: list[str]) -> Iterator[pa.Table]:
-    for path in paths:
-        yield from read_batches(str(path), None, columns)
+@dataclass
+class _Scores:
+    """What the scores of some files are like."""
+
+    digest: RowDigest = field(default_factory=RowDigest)
+    not_finite: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, rows: pa.Table) -> None:
+        self.digest.add(rows)
+        values = rows["score"].to_numpy()
+        finite = values[np.isfinite(values)]
+        self.not_finite += len(values) - len(finite)
+        self.low, self.high = finite.min(initial=self.low), finite.max(initial=self.high)
+
+    @classmethod
+    def together(cls, parts: Iterable[_Scores]) -> _Scores:
+        whole = cls()
+        for part in parts:
+            whole.digest.merge(part.digest)
+            whole.not_finite += part.not_finite
+            whole.low, whole.high = min(whole.low, part.low), max(whole.high, part.high)
+        return whole
+
+
+def _scores_of(path: Place, key: list[str], keys: UniqueKeys | None) -> _Scores:
+    found = _Scores()
+    for batch in read_batches(str(path), None, [*key, "score"]):
+        found.add(batch)
+        if keys is not None:
+            keys.add(batch.select(key))
+    return found
+
+
+def _rejects_of(path: Place, key: list[str]) -> tuple[RowDigest, Counter[str]]:
+    digest, reasons = RowDigest(), Counter[str]()
+    for batch in read_batches(str(path), None, [*key, "reason"]):
+        digest.add(batch)
+        counts = pc.value_counts(batch["reason"])
+        reasons.update(dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)))
+    return digest, reasons
 
 
 def judge_scores(spec: ModelSpec, plan: Plan, scored: ScoreResult, found: ReadBack) -> GateReport:

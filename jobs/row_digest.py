@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobs.siphash import Words
 
 FORMAT = 1
-ROWS = 16_384  # the words of a hash's state then stay in the processor's cache
+ROWS = 8_192  # the words of a hash's state then stay in the processor's cache
 WIDTH = 128
 
 
@@ -40,6 +40,11 @@ class RowDigest:
         first, second = row_hashes(table)
         self.rows += table.num_rows
         self._sum = (self._sum + (_total(first) << 64) + _total(second)) % (1 << WIDTH)
+
+    def merge(self, other: RowDigest) -> None:
+        """Add the rows that another one has seen."""
+        self.rows += other.rows
+        self._sum = (self._sum + other._sum) % (1 << WIDTH)
 
     def hexdigest(self) -> str:
         """The digest of all rows so far: 32 hexadecimal digits, of the sum and of the number of rows."""
@@ -82,25 +87,16 @@ def _there(columns: Sequence[pa.ChunkedArray]) -> Words:
     """A bit for each column that has a value. As the last word it makes the words of a row readable backwards."""
     bits = np.zeros(len(columns[0]), np.uint64)
     for n, column in enumerate(columns):
-        bits ^= fixed(column.is_valid(), "u1").astype(np.uint64) << np.uint64(n)
+        there = fixed(column.is_valid(), "u1").astype(np.uint64) if column.null_count else np.uint64(1)
+        bits ^= there << np.uint64(n)
     return bits
 
 
 def _add_bytes(hashed: SipHash, texts: pa.LargeBinaryArray) -> Words:
-    """Add the bytes of texts, eight a word and the last word filled up with zeros; return their lengths."""
-    lengths = fixed(pc.binary_length(texts), "<i8")
-    offsets = np.frombuffer(texts.buffers()[1], "<i8")[texts.offset : texts.offset + len(texts)]
-    content = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
-    padded = np.concatenate([content, np.zeros(8, np.uint8)])
-    words = np.lib.stride_tricks.as_strided(padded.view(), (len(content) + 1, 8), (1, 1))
-    for at in range(0, int(lengths.max(initial=0)), 8):
-        there = lengths > at
-        taken = np.zeros((len(lengths), 8), np.uint8)
-        taken[there] = words[offsets[there] + at]
-        rest = np.minimum(lengths - at, 8)
-        taken[np.arange(8) >= rest[:, None]] = 0
-        hashed.add(taken.view("<u8")[:, 0].astype(np.uint64, copy=False), None if there.all() else there)
-    return lengths.view(np.uint64)
+    """Add the bytes of texts; return their lengths."""
+    offsets = np.frombuffer(texts.buffers()[1], "<i8")[texts.offset : texts.offset + len(texts) + 1]
+    hashed.add_texts(offsets, np.frombuffer(texts.buffers()[2] or b"", np.uint8))
+    return fixed(pc.binary_length(texts), "<i8").view(np.uint64)
 
 
 def _total(words: np.ndarray[Any, np.dtype[np.uint64]]) -> int:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from jobs.errors import LamplighterError, Misconfigured, MissingPartition, Rejected, without_values
 from jobs.readiness import parquet_paths, partition_folder, waiting_for
 from jobs.storage import Place, arrow, place, trouble
+from jobs.threads import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,15 +113,20 @@ def file_and_folder(path: str | Place) -> str:
 
 
 def input_digest(files: Sequence[SourceFile]) -> str:
-    """A sha256 over the names and the whole content of the files, in their order."""
+    """A sha256 over the names of the files and the sha256 of the whole content of each, in their order."""
+    paths = [place(file.path) for file in files]
     total = sha256()
-    for file in files:
-        path = place(file.path)
-        with path.open("rb") as content:
-            total.update(path.name.encode() + b"\0")
-            while block := content.read(1 << 20):
-                total.update(block)
+    for path, content in zip(paths, in_threads(_content_digest, paths), strict=True):
+        total.update(path.name.encode() + b"\0" + content)
     return total.hexdigest()
+
+
+def _content_digest(path: Place) -> bytes:
+    total = sha256()
+    with path.open("rb") as content:
+        while block := content.read(1 << 20):
+            total.update(block)
+    return total.digest()
 
 
 def open_with(path: str, columns: Sequence[str], dictionaries: Sequence[str] = ()) -> pq.ParquetFile:

@@ -1,0 +1,101 @@
+"""Whether any key occurs twice, in bounded memory: a 64-bit hash of each key, sorted.
+
+Equal keys have equal hashes, so "no" is certain. Two keys may have one hash by chance (among ten million keys once in
+some hundred thousand partitions): "perhaps" is for jobs/key_counts.py to look into.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.content_digest import fixed
+from jobs.row_digest import row_hashes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jobs.siphash import Words
+
+HELD = 8_388_608
+SHARES = 256
+SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""Odd, so that no two numbers have one product; Knuth's multiplicative hashing, so that keys that count up spread."""
+
+
+class KeyHashes:
+    """Takes the hashes of keys. At most about `held` of them are in memory, the others in `folder`.
+
+    The folder must be there, and be removed by the caller.
+    """
+
+    def __init__(self, folder: Path, held: int = HELD) -> None:
+        self._folder = folder
+        self._held = held
+        self._pending: list[Words] = []
+        self._count = 0
+        self._runs: list[tuple[Path, Words]] = []
+
+    def add(self, hashes: Words) -> None:
+        """Take what `key_hashes` gives for some keys."""
+        self._pending.append(hashes)
+        self._count += len(hashes)
+        if self._count > self._held:
+            self._spill()
+
+    def perhaps_twice(self) -> bool:
+        """Whether two rows may have the same key; False is certain."""
+        if not self._runs:
+            return _has_twins(self._sorted())
+        self._spill()
+        return any(_has_twins(share) for share in self._shares())
+
+    def _sorted(self) -> Words:
+        together = np.concatenate([*self._pending, np.empty(0, np.uint64)])
+        self._pending, self._count = [], 0
+        together.sort()
+        return together
+
+    def _spill(self) -> None:
+        """Write the hashes in their order, with the places where each share of all possible hashes begins."""
+        run = self._sorted()
+        bounds = np.arange(SHARES, dtype=np.uint64) << np.uint64(56)
+        starts = np.append(np.searchsorted(run, bounds), len(run)).astype(np.uint64)
+        path = self._folder / f"{len(self._runs)}.hashes"
+        run.tofile(path)
+        self._runs.append((path, starts))
+
+    def _shares(self) -> Iterator[Words]:
+        """The hashes of each share, from all runs, in order."""
+        for share in range(SHARES):
+            parts = [
+                np.fromfile(path, np.uint64, int(starts[share + 1] - starts[share]), offset=8 * int(starts[share]))
+                for path, starts in self._runs
+            ]
+            together = np.concatenate(parts)
+            together.sort()
+            yield together
+
+
+def key_hashes(keys: pa.Table) -> Words:
+    """64 bits of hash of each key, a row of columns without nulls: of keys that have the same columns and types.
+
+    One whole number is spread only, so that different numbers have different hashes.
+    """
+    if keys.num_columns == 1 and pa.types.is_int64(keys[0].type):
+        return fixed(keys[0], "<i8").view(np.uint64) * SPREAD
+    return row_hashes(with_one_zero(keys))[0]
+
+
+def with_one_zero(keys: pa.Table) -> pa.Table:
+    """The keys, with both zeros of floats as one."""
+    columns = [pc.add(c, 0.0) if pa.types.is_floating(c.type) else c for c in keys.columns]
+    return pa.table(columns, names=[f"c{n}" for n in range(keys.num_columns)])
+
+
+def _has_twins(ordered: Words) -> bool:
+    return bool((ordered[1:] == ordered[:-1]).any())
