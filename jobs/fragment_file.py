@@ -15,6 +15,8 @@ from jobs.fragments import WrittenFile, checksum
 from jobs.storage import Place, arrow, place, trouble
 
 OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "coerce_timestamps": "us"}
+REPEATED = ["version", "reason"]
+"""Columns with few values: only there a dictionary is worth its time, keys and scores it makes larger."""
 
 
 class FragmentFile:
@@ -37,7 +39,9 @@ class FragmentFile:
             if self._writer is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 path, files = arrow(self._path)
-                self._writer = pq.ParquetWriter(path, table.schema, filesystem=files, **OPTIONS)
+                self._writer = pq.ParquetWriter(
+                    path, table.schema, filesystem=files, use_dictionary=REPEATED, **OPTIONS
+                )
             self._writer.write_table(table)
         self.rows += table.num_rows
 

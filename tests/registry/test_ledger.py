@@ -248,7 +248,8 @@ def test_the_table_keeps_rows_in_the_order_of_their_recording(ledger_url: str, l
 def test_a_database_that_does_not_answer_is_unavailable_and_its_password_hidden(closed_port: int) -> None:
     with pytest.raises(Unavailable, match="does not answer") as raised:
         Ledger(f"postgresql+psycopg://lamplighter:s3cret@127.0.0.1:{closed_port}/ledger")
-    assert "lamplighter:***@127.0.0.1" in str(raised.value)
+    address = f"postgresql+psycopg://lamplighter:***@127.0.0.1:{closed_port}/ledger"
+    assert str(raised.value).startswith(f"The ledger at {address} does not answer: conn")
     assert "s3cret" not in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -286,6 +287,20 @@ def test_a_lock_that_is_not_free_in_time_is_unavailable(
     with other.locked(model) as session:
         assert session.history(model) == []
     other.close()
+
+
+def test_a_row_that_the_database_refuses_is_an_error_of_ours(ledger: Ledger, model: str) -> None:
+    with pytest.raises(sa.exc.IntegrityError), ledger.locked(model) as session:
+        session.append(_row(1, model=model, actor=None))
+    with ledger.reading() as session:
+        assert session.history(model) == []
+
+
+def test_who_reads_reads_in_one_transaction(ledger: Ledger, model: str) -> None:
+    with ledger.reading() as session:
+        session.history(model)
+        there = session._connection.connection.dbapi_connection
+        assert there.in_transaction if ledger._sqlite else there.info.transaction_status.name == "INTRANS"
 
 
 def test_the_lock_is_waited_for_half_a_minute(ledger: Ledger, model: str) -> None:
