@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from jobs.commit import not_overtaken
 from jobs.engines.choose import choose_engine
+from jobs.engines.warm import warm
 from jobs.errors import Rejected
 from jobs.fragments import FragmentResult, fragments_key
 from jobs.input_gate import InputGateResult
@@ -74,7 +75,7 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     tasks = _tasks(job, plan, str(files), attempt)
     began = monotonic()
     try:
-        with chosen as running:
+        with warm(chosen) as running:
             results = sorted(running.map(score_fragment, tasks), key=lambda result: result.fragment)
     except FileNotFoundError:  # whoever has published meanwhile has swept, too
         not_overtaken(job, plan.predictions)

@@ -31,6 +31,17 @@ class DaskEngine:
         self._cluster: Any = None
         self._client: Any = None
 
+    @property
+    def where(self) -> tuple[object, ...]:
+        """See `Engine.where`."""
+        return (self._workers, self._scheduler)
+
+    def is_well(self) -> bool:
+        """See `Engine.is_well`: whether all workers of our own are there, or the scheduler that was named."""
+        if self._client.status != "running":
+            return False
+        return self._cluster is None or len(self._client.ncores()) == self._workers
+
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         """See `Engine.map`. Raises Unavailable when the workers or the scheduler are gone, and do not come back."""
         from distributed import KilledWorker

@@ -16,6 +16,15 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def where(self) -> tuple[object, ...]:
+        """How many workers, and the address of the cluster: what engines of a name differ in."""
+        ...
+
+    def is_well(self) -> bool:
+        """Whether it can still work, once it was entered."""
+        ...
+
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         """The results in any order. The first exception of the function is raised here as it was raised there."""
         ...

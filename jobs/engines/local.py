@@ -20,6 +20,15 @@ class LocalEngine:
     def __init__(self, workers: int) -> None:
         self._workers = workers
 
+    @property
+    def where(self) -> tuple[object, ...]:
+        """See `Engine.where`."""
+        return (self._workers,)
+
+    def is_well(self) -> bool:
+        """See `Engine.is_well`."""
+        return True
+
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         """See `Engine.map`."""
         with ThreadPoolExecutor(self._workers) as pool:

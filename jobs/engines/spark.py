@@ -25,6 +25,7 @@ CONFIGURATION = {
     "spark.ui.showConsoleProgress": "false",
     "spark.task.maxFailures": "2",
 }
+SLICES_PER_CORE = 2  # each costs some ten milliseconds, whatever it holds
 LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 
 
@@ -37,10 +38,26 @@ class SparkEngine:
         self._master = master or f"local[{workers}]"
         self._session: Any = None
 
+    @property
+    def where(self) -> tuple[object, ...]:
+        """See `Engine.where`."""
+        return (self._master,)
+
+    def is_well(self) -> bool:
+        """See `Engine.is_well`."""
+        from py4j.protocol import Py4JError
+
+        context = self._session.sparkContext._jsc  # noqa: SLF001 - there is no other way to ask
+        try:
+            return context is not None and not context.sc().isStopped()
+        except (Py4JError, OSError):  # its Java is gone
+            return False
+
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         """See `Engine.map`. The results come together, when all is done."""
         context = self._session.sparkContext
-        work = context.parallelize(tasks, max(1, len(tasks))).map(lambda task: _caught(function, task))
+        slices = min(len(tasks), SLICES_PER_CORE * context.defaultParallelism)
+        work = context.parallelize(tasks, max(1, slices)).map(lambda task: _caught(function, task))
         try:
             results = work.collect()
         except Exception as error:  # not the function's own, which come back as values
