@@ -20,10 +20,14 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import flights
 import psutil
+from chart import draw
 from designs import OTHERS, OURS, save_pyfunc
+from rich.console import Console
+from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "numba", "mlflow", "pyspark", "dask", "deltalake")
@@ -109,6 +113,40 @@ def measured(home: Path, model: str, designs: list[str], runs: int) -> list[Sess
     return sessions
 
 
+def as_rows(sessions: list[Session], rows: int) -> list[dict[str, Any]]:
+    """The figures of a model's sessions, each beside stock and beside the limit of the same run."""
+    warm = {session.design: median(session.seconds[1:]) for session in sessions}
+    return [
+        {
+            "design": session.design,
+            "model": session.model,
+            "rows": rows,
+            "runs": len(session.seconds) - 1,
+            "cold_s": round(session.seconds[0], 2),
+            "warm_s_median": round(warm[session.design], 3),
+            "rows_per_s": round(rows / warm[session.design]),
+            "of_limit": round(warm["limit"] / warm[session.design], 3) if "limit" in warm else None,
+            "over_stock": round(warm["spark_udf"] / warm[session.design], 2) if "spark_udf" in warm else None,
+            "peak_mb": session.peak >> 20,
+        }
+        for session in sessions
+    ]
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """One model's rows for a person."""
+    table = Table(title=f"{rows[0]['model']}: {rows[0]['rows']:,} rows, median of {rows[0]['runs']}")
+    for name in ("design", "cold_s", "warm_s_median", "rows_per_s", "of_limit", "over_stock", "peak_mb"):
+        table.add_column(name.replace("_", " "), justify="left" if name == "design" else "right")
+    for row in rows:
+        table.add_row(
+            *("" if row[name] is None else str(row[name]) for name in ("design", "cold_s", "warm_s_median")),
+            f"{row['rows_per_s']:,}",
+            *("" if row[n] is None else str(row[n]) for n in ("of_limit", "over_stock", "peak_mb")),
+        )
+    Console(width=100).print(table)
+
+
 def main() -> None:
     """Measure, print a table, and write it down."""
     parser = argparse.ArgumentParser(description="How fast a partition is scored.")
@@ -116,6 +154,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--designs", nargs="*", default=[*OTHERS, *OURS])
     parser.add_argument("--home", type=Path, default=Path(".lamplighter") / "bench")
+    parser.add_argument("--out", type=Path, default=HERE, help="Where results.json and results.png go.")
     chosen = parser.parse_args()
     home = (chosen.home / str(chosen.rows)).absolute()
     places = {"HOME": home / "lamplighter", "MODELS": home / "models", "DATA": home / "data"}
@@ -125,25 +164,13 @@ def main() -> None:
     found = []
     for model in flights.MODELS:
         sessions = measured(home, model, chosen.designs, chosen.runs)
-        stock = next((median(s.seconds[1:]) for s in sessions if s.design == "spark_udf"), None)
-        for session in sessions:
-            warm = median(session.seconds[1:])
-            row = {
-                "design": session.design,
-                "model": model,
-                "rows": chosen.rows,
-                "runs": chosen.runs,
-                "cold_s": round(session.seconds[0], 2),
-                "warm_s_median": round(warm, 3),
-                "rows_per_s": round(chosen.rows / warm),
-                "over_stock": round(stock / warm, 2) if stock else None,
-                "peak_mb": session.peak >> 20,
-            }
-            found.append(row)
-            print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+        found += as_rows(sessions, chosen.rows)
+        print_table(found[-len(sessions) :])
     about = {"at": time.strftime("%Y-%m-%d"), "processor": _processor(), "cores": len(os.sched_getaffinity(0))}
     about |= {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    (HERE / "results.json").write_text(json.dumps({"rows": found, "about": about}, indent=2) + "\n")
+    (chosen.out / "results.json").write_text(json.dumps({"rows": found, "about": about}, indent=2) + "\n")
+    draw(found, about, chosen.out / "results.png")
+    print(f"Written: {chosen.out / 'results.json'} and results.png.")
 
 
 def _processor() -> str:

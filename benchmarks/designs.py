@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import flights
+from limit import limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,6 +165,7 @@ OTHERS = {
     "mapInPandas": map_in_pandas,
     "pandas": pandas_pyfunc,
     "dask.dataframe": dask_dataframe,
+    "limit": limit,
 }
 OURS = {f"lamplighter {engine}": engine for engine in ("local", "dask", "spark")}
 

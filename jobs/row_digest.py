@@ -16,12 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.content_digest import as_bytes, as_integers, canonical, fixed
-from jobs.siphash import SipHash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jobs.siphash import Words
+    from jobs.siphash import SipHash, Words
 
 FORMAT = 1
 ROWS = 8_192  # the words of a hash's state then stay in the processor's cache
@@ -56,6 +55,8 @@ def row_hashes(table: pa.Table) -> tuple[Words, Words]:
 
     Tables have 1 to 64 columns.
     """
+    from jobs.siphash import SipHash  # and with it Numba, which takes its time
+
     columns = [canonical(column) for column in table.columns]
     header = [[name, str(column.type)] for name, column in zip(table.column_names, columns, strict=True)]
     seed = sha256(json.dumps({"format": FORMAT, "columns": header}).encode()).digest()
