@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.errors import Misconfigured, Unavailable
+from jobs.fragment_file import FragmentFile
 from jobs.settings import Settings
 from jobs.storage import ObjectPath, Place, arrow, below, keep_json, place, remove_tree, storage_options
 from jobs.storage_options import delta_options, filesystem
@@ -154,6 +155,15 @@ def test_a_store_that_does_not_answer_is_unavailable_and_one_that_refuses_is_not
     with pytest.raises(Unavailable, match=r"/table does not answer: .*Generic S3 error") as found:
         open_table(place(f"{s3}/table"))
     assert str(found.value).isprintable()
+
+
+def test_a_fragment_whose_store_does_not_answer_is_a_sentence(
+    s3: str, monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed_port}")
+    fragment = FragmentFile(f"{s3}/table", "a.parquet")
+    with pytest.raises(Unavailable, match="does not answer"), fragment:
+        fragment.write(pa.table({"toy_id": ["a"]}))
 
 
 @pytest.fixture

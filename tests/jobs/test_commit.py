@@ -1,0 +1,156 @@
+"""A commit that another one got in between of, that was done and reported as failed, or that finds no room."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
+
+from jobs.commit import follow
+from jobs.errors import Unavailable
+from jobs.fragment_file import FragmentFile
+from jobs.publish import publish
+from jobs.table import predictions_path, publications, rejected_path
+
+DAY = "2026-01-16"
+ROWS = pa.table({"toy_id": ["a", "b"], "score": [0.5, 0.25]})
+
+
+@pytest.fixture
+def spoilt(open_shop: Any) -> Any:
+    """A day of which one row will be rejected."""
+    frame = pd.read_parquet(open_shop.sales(DAY) / "part-0.parquet")
+    frame.loc[3, "price"] = -1.0
+    open_shop.write_sales(DAY, frame)
+    return open_shop
+
+
+class Between:
+    """Lets the first commits fail as Delta does when another commit was first; `done` are carried out all the same."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, failures: int, *, done: bool = False) -> None:
+        self.calls = 0
+        real = DeltaTable.create_write_transaction
+
+        def commit(table: DeltaTable, *args: Any, **options: Any) -> None:
+            self.calls += 1
+            if self.calls > failures or done:
+                real(table, *args, **options)
+            if self.calls <= failures:
+                raise CommitFailedError("a concurrent transaction was first")
+
+        patch.setattr(DeltaTable, "create_write_transaction", commit)
+
+
+def rows(path: Any) -> int:
+    return len(DeltaTable(str(path)).to_pandas())
+
+
+@pytest.mark.parametrize("failures", [1, 9])
+def test_commits_to_other_partitions_are_waited_out(
+    spoilt: Any, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    job = spoilt.prepare(DAY)
+    between = Between(monkeypatch, failures)
+    done = publish(job)
+    assert done.sentence() == f"toys {DAY}: 119 rows by version 1 are published as table version 1, 1 rejected."
+    again = publish(job)
+    assert again.sentence() == f"toys {DAY}: 119 rows by version 1 are published already; nothing was changed."
+    assert between.calls == failures + 2  # the rejected rows follow
+    assert rows(predictions_path(job.settings, job.spec)) == 119
+    assert rows(rejected_path(job.settings, job.spec)) == 1
+
+
+def test_a_commit_that_was_reported_as_failed_is_found_and_not_repeated(
+    spoilt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = spoilt.prepare(DAY)
+    between = Between(monkeypatch, 1, done=True)
+    publish(job)
+    assert between.calls == 2
+    path = predictions_path(job.settings, job.spec)
+    assert (rows(path), len(publications(path))) == (119, 1)
+    assert rows(rejected_path(job.settings, job.spec)) == 1
+
+
+def test_a_table_that_is_always_busy_is_a_sentence_and_the_next_try_publishes(
+    spoilt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = spoilt.prepare(DAY)
+    with monkeypatch.context() as patch:
+        between = Between(patch, 10)
+        with pytest.raises(Unavailable, match=f"^toys {DAY} found the table busy 10 times: run again"):
+            publish(job)
+    assert between.calls == 10
+    assert publications(predictions_path(job.settings, job.spec)) == []
+    assert not publish(job).unchanged
+
+
+def test_rejected_rows_that_find_their_table_busy_follow_later(spoilt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = spoilt.prepare(DAY)
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.publish.follow", lambda _job: None)
+        publish(job)
+    assert not DeltaTable.is_deltatable(str(rejected_path(job.settings, job.spec)))
+    with monkeypatch.context() as patch:
+        Between(patch, 10)
+        with pytest.raises(Unavailable, match="found the table busy 10 times"):
+            follow(job)
+    follow(job)
+    follow(job)  # and not twice
+    assert rows(rejected_path(job.settings, job.spec)) == 1
+
+
+@pytest.mark.parametrize("count", [2, 400_000])
+def test_a_disk_that_is_full_is_a_sentence_and_leaves_no_file(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "a.parquet"
+    path.symlink_to("/dev/full")
+    many = pa.table({"toy_id": [os.urandom(16) for _ in range(count)]})  # a few are written when the file is closed
+    full = pytest.raises(Unavailable, match=rf"^The disk of {tmp_path} is full")
+    with full, FragmentFile(str(tmp_path), path.name) as file:
+        file.write(many)
+    assert not path.is_symlink()
+
+
+def test_a_disk_that_is_full_for_the_last_bytes_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = pq.ParquetWriter.close
+
+    def full(writer: pq.ParquetWriter) -> None:
+        close(writer)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "close", full)
+    with pytest.raises(Unavailable, match="is full"), FragmentFile(str(tmp_path), "a.parquet") as file:
+        file.write(ROWS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _write_and_fail(file: FragmentFile) -> None:
+    file.write(ROWS)
+    raise KeyError("oh")
+
+
+def test_an_error_in_between_leaves_no_file_and_no_rows_make_none(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="oh"), FragmentFile(str(tmp_path), "a.parquet") as file:
+        _write_and_fail(file)
+    with FragmentFile(str(tmp_path), "b.parquet") as file:
+        file.write(ROWS.slice(2))
+    assert (file.written(), list(tmp_path.iterdir())) == (None, [])
+    with FragmentFile(str(tmp_path), "c.parquet") as file:
+        file.write(ROWS)
+        file.write(ROWS)
+    written = file.written()
+    assert written is not None
+    assert (written.rows, written.is_intact(tmp_path)) == (4, True)
+
+
+def test_another_trouble_with_a_file_is_raised_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").mkdir()
+    with pytest.raises(OSError, match="directory"), FragmentFile(str(tmp_path), "a.parquet") as file:
+        file.write(ROWS)
