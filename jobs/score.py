@@ -14,6 +14,7 @@ from jobs.errors import Rejected
 from jobs.fragments import FragmentResult, fragments_key
 from jobs.input_gate import InputGateResult
 from jobs.plan import Plan
+from jobs.progress import shown
 from jobs.score_fragment import FragmentTask, score_fragment, total_reasons
 from jobs.scorer import load_scorer
 from jobs.steps import step
@@ -76,7 +77,10 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     began = monotonic()
     try:
         with warm(chosen) as running:
-            results = sorted(running.map(score_fragment, tasks), key=lambda result: result.fragment)
+            done = shown(
+                running.map(score_fragment, tasks), lambda r: r.rows_in, plan.rows, f"{plan.model} {plan.partition}"
+            )
+            results = sorted(done, key=lambda result: result.fragment)
     except FileNotFoundError:  # whoever has published meanwhile has swept, too
         not_overtaken(job, plan.predictions)
         raise
