@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "Unavailable",
     "disk_is_full",
     "in_brief",
+    "is_full_disk",
     "texts_of",
     "without_values",
 ]
@@ -32,7 +34,12 @@ __all__ = [
 def disk_is_full(folder: Path | str | None = None) -> Unavailable:
     """The error to raise for ENOSPC."""
     where = f" of {folder}" if folder is not None else ""
-    return Unavailable(f"The disk{where} is full: free some space and run the same again; nothing was published.")
+    return Unavailable(f"The disk{where} is full: free some space and run the same again; nothing is lost.")
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error is ENOSPC, as Python raises it or as the text of a Rust library's."""
+    return getattr(error, "errno", None) == errno.ENOSPC or f"(os error {errno.ENOSPC})" in str(error)
 
 
 def in_brief(error: Exception) -> str:

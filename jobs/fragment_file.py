@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.errors import disk_is_full
 from jobs.fragments import WrittenFile, checksum
-from jobs.storage import Place, arrow, place, trouble
+from jobs.storage import arrow, place, reaching
 
 OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "coerce_timestamps": "us"}
 REPEATED = ["version", "reason"]
@@ -35,7 +32,7 @@ class FragmentFile:
         """Add rows."""
         if not table.num_rows:
             return
-        with _full_disk(self._path):
+        with reaching(self._path.parent):
             if self._writer is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 path, files = arrow(self._path)
@@ -59,22 +56,10 @@ class FragmentFile:
             return
         try:
             if self._writer is not None:
-                with _full_disk(self._path), suppress(*([OSError] if kind else [])):
+                with reaching(self._path.parent), suppress(*([OSError] if kind else [])):
                     self._writer.close()
         except BaseException:
             self._path.unlink(missing_ok=True)
             raise
         if kind is not None:
             self._path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _full_disk(path: Place) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise disk_is_full(str(path.parent)) from error
-        if (known := trouble(path, error)) is not None:
-            raise known from error
-        raise

@@ -6,7 +6,6 @@ decide: the same rows give the same digest and no new file, and a window that sl
 
 from __future__ import annotations
 
-import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.content_digest import canonical, content_digest
-from jobs.errors import TamperedSnapshot, disk_is_full
+from jobs.errors import TamperedSnapshot, disk_is_full, is_full_disk
 from jobs.settings import make_folder
 from jobs.spec import FeatureKind
 from model_registry.codec import digest
@@ -159,7 +158,7 @@ def _write(path: Path, table: pa.Table) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if is_full_disk(error):
             raise disk_is_full(path.parent) from error
         raise
     finally:

@@ -6,7 +6,6 @@ or not at all, and there are no folders: `mkdir` does nothing. Network trouble i
 
 from __future__ import annotations
 
-import errno
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from jobs.errors import LamplighterError, Misconfigured, Unavailable, disk_is_full
+from jobs.errors import LamplighterError, Misconfigured, Unavailable, disk_is_full, is_full_disk
 from jobs.storage_options import delta_options, filesystem
 from model_registry.codec import to_json, write_json
 
@@ -221,7 +220,7 @@ def keep_bytes(where: Place, content: bytes) -> None:
         temporary.write_bytes(content)
         temporary.replace(where)
     except OSError as error:
-        raise (disk_is_full(where.parent) if error.errno == errno.ENOSPC else error) from error
+        raise (disk_is_full(where.parent) if is_full_disk(error) else error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -243,7 +242,7 @@ def last_change(folder: Place) -> float:
 
 @contextmanager
 def reaching(where: Place | str, errors: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
-    """Whatever an object store's trouble is raised as, of these errors, is raised as an error of ours."""
+    """Whatever a full disk or trouble of a store is raised as, of these errors, is raised as an error of ours."""
     try:
         yield
     except FileNotFoundError:
@@ -255,7 +254,9 @@ def reaching(where: Place | str, errors: tuple[type[Exception], ...] = (OSError,
 
 
 def trouble(where: Place | str, error: Exception) -> LamplighterError | None:
-    """What an error of an object store means to the caller; None when it is not one, or of a local file."""
+    """What an error of an object store or of a full disk means to the caller; None when it is neither."""
+    if is_full_disk(error):
+        return disk_is_full(str(where))
     text = str(error)
     if _URL.match(str(where)) is None or not any(sign in text for sign in _STORE):
         return None

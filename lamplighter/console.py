@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import sys
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from jobs.errors import LamplighterError, Misconfigured, Rejected, disk_is_full
+from jobs.errors import LamplighterError, Misconfigured, Rejected, disk_is_full, is_full_disk
 from model_registry.codec import to_plain
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def run_and_exit(job: str, work: Callable[[], object], result_file: Path | None,
         _write(result_file, {"job": job, **about, "status": STATUS[error.exit_code], **_of_error(error)})
         fail(error)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if is_full_disk(error):
             fail(disk_is_full())
         message = f"{type(error).__name__}: {error}"[:500]
         _write(result_file, {"job": job, **about, "status": "failed", "message": message, "result": None})

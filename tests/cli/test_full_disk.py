@@ -38,7 +38,7 @@ def test_a_disk_that_fills_up_while_scoring_is_unavailable_and_leaves_no_half_fi
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pq.ParquetWriter, step, full)
-    with pytest.raises(Unavailable, match="is full: free some space and run the same again; nothing was published"):
+    with pytest.raises(Unavailable, match="is full: free some space and run the same again; nothing is lost"):
         score(job)
     assert sorted(open_shop.settings.tables.rglob("*.parquet")) == before
 

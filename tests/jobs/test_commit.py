@@ -32,14 +32,27 @@ def spoilt(open_shop: Any) -> Any:
 
 
 class Between:
-    """Lets the first commits fail as Delta does when another commit was first; `done` are carried out all the same."""
+    """Lets the first commits fail as Delta does when another commit was first; with `done` they are carried out.
 
-    def __init__(self, patch: pytest.MonkeyPatch, failures: int, *, done: bool = False) -> None:
+    Or lets those `after` the first ones fail with an `error`.
+    """
+
+    def __init__(
+        self,
+        patch: pytest.MonkeyPatch,
+        failures: int,
+        *,
+        done: bool = False,
+        error: Exception | None = None,
+        after: int = 0,
+    ) -> None:
         self.calls = 0
         real = DeltaTable.create_write_transaction
 
         def commit(table: DeltaTable, *args: Any, **options: Any) -> None:
             self.calls += 1
+            if error is not None and self.calls > after:
+                raise error
             if self.calls > failures or done:
                 real(table, *args, **options)
             if self.calls <= failures:
@@ -90,6 +103,20 @@ def test_a_table_that_is_always_busy_is_a_sentence_and_the_next_try_publishes(
     assert between.calls == 10
     assert publications(predictions_path(job.settings, job.spec)) == []
     assert not publish(job).unchanged
+
+
+def test_a_disk_that_is_full_for_a_commit_is_a_sentence(spoilt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = spoilt.prepare(DAY)
+    said = "Generic LocalFileSystem error\n  ↳ Unable to copy data to file\n  ↳ No space left on device (os error 28)"
+    for failing in (0, 1):  # the predictions, and the rejected rows
+        with monkeypatch.context() as patch:
+            Between(patch, 0, error=OSError(said), after=failing)
+            with pytest.raises(Unavailable, match=r"_?rejected is full: |/toys is full: "):
+                publish(job)
+    publish(job)
+    path = predictions_path(job.settings, job.spec)
+    assert (rows(path), len(publications(path))) == (119, 1)
+    assert rows(rejected_path(job.settings, job.spec)) == 1
 
 
 def test_rejected_rows_that_find_their_table_busy_follow_later(spoilt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
