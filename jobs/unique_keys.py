@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
+from jobs.content_digest import fixed
 from jobs.expect import EXAMPLES
 from jobs.key_counts import Duplicates, KeyCounts
 from jobs.key_hashes import KeyHashes, key_hashes
@@ -15,27 +19,38 @@ from jobs.key_hashes import KeyHashes, key_hashes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    import pyarrow as pa
+NONE = Duplicates(0, 0, ())
 
 
 class UniqueKeys:
-    """Looks at the keys of batches of rows, which are without nulls and have one type; see `unique_keys`."""
+    """Looks at the keys of batches of rows, which are without nulls and have one type; see `unique_keys`.
+
+    Keys often count up: then the ends of each batch say all. From the first batch on that does not, keys are hashed.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._hashes = KeyHashes(folder)
         self._folder = folder
         self._lock = Lock()
+        self._ends: list[tuple[int, int]] = []
+        self._hashes: KeyHashes | None = None
 
     def add(self, keys: pa.Table) -> None:
         """Look at the keys of some rows, in whatever order."""
-        hashes = key_hashes(keys)
+        if not len(keys):
+            return
+        ends = ends_of(keys) if self._hashes is None else None
+        hashes = key_hashes(keys) if ends is None else None
         with self._lock:
-            self._hashes.add(hashes)
+            if ends is not None:
+                self._ends.append(ends)
+            elif hashes is not None:
+                self._hashes = self._hashes or KeyHashes(self._folder)
+                self._hashes.add(hashes)
 
     def duplicates(self, again: Callable[[], Iterable[pa.Table]]) -> Duplicates:
         """The keys that more than one row has; `again` gives all of them once more, in the order of the rows."""
-        if not self._hashes.perhaps_twice():
-            return Duplicates(0, 0, ())
+        if not self._perhaps_twice(again):
+            return NONE
         counts = self._folder / "counts"
         counts.mkdir()
         keys = KeyCounts(counts)
@@ -43,9 +58,26 @@ class UniqueKeys:
             keys.add(batch)
         return keys.duplicates(EXAMPLES)
 
+    def _perhaps_twice(self, again: Callable[[], Iterable[pa.Table]]) -> bool:
+        if self._hashes is None and all(a[1] < b[0] for a, b in pairwise(sorted(self._ends))):
+            return False
+        if self._ends:  # whose keys were not hashed
+            self._hashes = KeyHashes(self._folder)
+            for batch in again():
+                self._hashes.add(key_hashes(batch))
+        return self._hashes is not None and self._hashes.perhaps_twice()
+
 
 @contextmanager
 def unique_keys() -> Iterator[UniqueKeys]:
     """Something to look at keys with, in bounded memory: the rest lies on disk as long as this is entered."""
     with TemporaryDirectory(prefix="lamplighter-gate-") as scratch:
         yield UniqueKeys(Path(scratch))
+
+
+def ends_of(keys: pa.Table) -> tuple[int, int] | None:
+    """The first and the last of keys that are whole numbers, each larger than the one before; None of any others."""
+    if keys.num_columns != 1 or not pa.types.is_int64(keys[0].type):
+        return None
+    values = fixed(keys[0], "<i8")
+    return (int(values[0]), int(values[-1])) if (values[1:] > values[:-1]).all() else None

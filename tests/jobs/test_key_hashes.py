@@ -73,3 +73,23 @@ def test_threads_give_results_in_order_and_the_first_error() -> None:
 
     with pytest.raises(ValueError, match=r"^4$"):
         in_threads(fail, range(50))
+
+
+@given(rows=st.lists(st.integers(0, 40), max_size=40), up=st.booleans(), size=st.integers(1, 9))
+def test_keys_that_count_up_or_do_not_are_counted_alike(rows: list[int], up: bool, size: int) -> None:
+    rows = sorted(rows) if up else rows
+    batches = [table(rows[start : start + size], [pa.int64()]) for start in range(0, len(rows), size)]
+    with unique_keys() as keys:
+        in_threads(keys.add, [table([], [pa.int64()]), *reversed(batches)])
+        found = keys.duplicates(lambda: batches)
+    twice = [row for row in dict.fromkeys(rows) if rows.count(row) > 1]
+    assert (found.keys, found.rows) == (len(twice), sum(map(rows.count, twice)))
+    assert found.first == tuple((row,) for row in twice)[: len(found.first)]
+
+
+def test_keys_that_count_up_are_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.unique_keys.key_hashes", None)
+    with unique_keys() as keys:
+        for start in (200, 0, 100):
+            keys.add(table(list(range(start, start + 100)), [pa.int64()]))
+        assert keys.duplicates(list).keys == 0
