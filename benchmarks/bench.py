@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
+LOOK = 0.5  # seconds: each look at all processes costs a core some ten milliseconds
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "numba", "mlflow", "pyspark", "dask", "deltalake")
 
 
@@ -59,7 +60,7 @@ class Session:
         self.seconds.append(json.loads(answer)["seconds"])
 
     def _watch(self, over: threading.Event) -> None:
-        while not over.wait(0.1):
+        while not over.wait(LOOK):
             total = 0
             with suppress(psutil.Error):
                 parent = psutil.Process(self.process.pid)
