@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from jobs.commit import follow
-from jobs.errors import Unavailable
+from jobs.errors import Superseded, Unavailable
 from jobs.fragment_file import FragmentFile
 from jobs.publish import publish
 from jobs.table import predictions_path, publications, rejected_path
@@ -181,3 +182,24 @@ def test_another_trouble_with_a_file_is_raised_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").mkdir()
     with pytest.raises(OSError, match="directory"), FragmentFile(str(tmp_path), "a.parquet") as file:
         file.write(ROWS)
+
+
+def test_a_commit_tells_readers_how_many_rows_a_file_has_and_when_it_was_made(open_shop: Any) -> None:
+    job = open_shop.prepare(DAY)
+    publish(job)
+    path = predictions_path(job.settings, job.spec)
+    actions = pa.table(DeltaTable(str(path)).get_add_actions(flatten=True)).to_pylist()
+    assert sum(action["num_records"] for action in actions) == 120
+    for action in actions:
+        made = (Path(str(path)) / action["path"]).stat().st_mtime
+        assert action["modification_time"] / 1000 == pytest.approx(made, abs=1)
+
+
+def test_who_is_overtaken_says_by_whom_and_what_to_do(open_shop: Any) -> None:
+    late = open_shop.prepare(DAY, "late")
+    publish(open_shop.prepare(DAY, "early"))
+    with pytest.raises(Superseded) as told:
+        publish(late)
+    said = r"toys 2026-01-16 was published by version 1 in run 'early [0-9a-f]{12}' after this attempt began: "
+    said += "nothing was published twice. Run it again if it should be published anew."
+    assert re.fullmatch(said, str(told.value))
