@@ -19,7 +19,7 @@ run: .venv/ready-to-run ## Set everything up and run the nightly loop on real fl
 	@$(LAMPLIGHTER) demo
 
 test: .venv/ready-to-test ## Set everything up and run the whole test suite; one part of it waits for Airflow most of the time.
-	@.venv/bin/python -m pytest -n 3 --dist loadfile
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 SEED ?= $(shell date +%s)
 chaos: .venv/ready-to-test ## Kill, fail, fill, pause and race scoring and promotions; SEED, SEEDS, KILLS, ROUNDS choose what.

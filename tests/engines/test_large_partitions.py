@@ -24,7 +24,7 @@ from conftest import Shop, copy_shop
 
 SMALL, LARGE = "2026-01-16", "2026-01-17"
 WIDTH = 200
-ROW_GROUP = 200_000
+ROW_GROUP = 100_000
 ROWS = 2 * ROW_GROUP  # something for each of two workers
 BYTES_PER_ROW = WIDTH + 8 + 20 + 8 + 1
 GIGABYTE = 1 << 30
