@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from concurrent.futures import CancelledError
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 from jobs.errors import Misconfigured, Unavailable
 
@@ -113,12 +115,10 @@ class DaskEngine:
                 dashboard_address="127.0.0.1:0",  # any free port: the usual one is taken by the next partition
                 silence_logs=logging.WARNING,
             )
+        else:
+            _check_scheduler(self._scheduler)
         try:
             self._client = Client(self._cluster or self._scheduler, timeout=10, set_as_default=False)
-        except ValueError as error:
-            raise Misconfigured(
-                f"{self._scheduler!r} is no address of a Dask scheduler: write one like tcp://host:8786."
-            ) from error
         except OSError as error:
             raise Unavailable(
                 f"No Dask scheduler answers at {self._scheduler}: start it, or unset LAMPLIGHTER_DASK_SCHEDULER."
@@ -130,3 +130,23 @@ class DaskEngine:
             self._client.close()
         if self._cluster is not None:
             self._cluster.close()
+
+
+def _check_scheduler(address: str) -> None:
+    """Raise Misconfigured for what is no address, and Unavailable when nobody answers there.
+
+    Asked before there is a client: one that failed is closed when it is collected, and that may wait for itself forever.
+    """
+    parts = urlsplit(address)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if host is None or port is None:
+        raise Misconfigured(f"{address!r} is no address of a Dask scheduler: write one like tcp://host:8786.")
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+    except OSError as error:
+        raise Unavailable(
+            f"No Dask scheduler answers at {address}: start it, or unset LAMPLIGHTER_DASK_SCHEDULER."
+        ) from error
