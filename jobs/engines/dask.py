@@ -135,13 +135,13 @@ class DaskEngine:
 def _check_scheduler(address: str) -> None:
     """Raise Misconfigured for what is no address, and Unavailable when nobody answers there.
 
-    Asked before there is a client: one that failed is closed when it is collected, and that may wait for itself forever.
+    Asked before there is a client: one that failed is closed when it is collected, which may wait for itself.
     """
     parts = urlsplit(address)
     try:
         host, port = parts.hostname, parts.port
     except ValueError:
-        host = port = None
+        host, port = None, None
     if host is None or port is None:
         raise Misconfigured(f"{address!r} is no address of a Dask scheduler: write one like tcp://host:8786.")
     try:
