@@ -18,7 +18,7 @@ help: ## List the targets.
 run: .venv/ready-to-run ## Set everything up and run the nightly loop on real flights; both user interfaces stay up.
 	@$(LAMPLIGHTER) demo
 
-test: .venv/ready-to-test ## Set everything up and run the whole test suite; one part of it waits for Airflow most of the time.
+test: .venv/ready-to-test ## Set everything up and run the whole test suite, three files at a time.
 	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 SEED ?= $(shell date +%s)

@@ -97,10 +97,15 @@ def measured(home: Path, model: str, designs: list[str], runs: int) -> list[Sess
     try:
         for design in designs:
             command = [sys.executable, str(HERE / "session.py"), str(home), design, model]
-            log = (home / f"{design}-{model}.log").open("w")
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
-            )
+            with (home / f"{design}-{model}.log").open("w") as log:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    start_new_session=True,
+                )
             sessions.append(Session(design, model, process))
             sessions[-1].run()
         for _ in range(runs):
@@ -137,14 +142,12 @@ def as_rows(sessions: list[Session], rows: int) -> list[dict[str, Any]]:
 def print_table(rows: list[dict[str, Any]]) -> None:
     """One model's rows for a person."""
     table = Table(title=f"{rows[0]['model']}: {rows[0]['rows']:,} rows, median of {rows[0]['runs']}")
-    for name in ("design", "cold_s", "warm_s_median", "rows_per_s", "of_limit", "over_stock", "peak_mb"):
+    names = ("design", "cold_s", "warm_s_median", "rows_per_s", "of_limit", "over_stock", "peak_mb")
+    for name in names:
         table.add_column(name.replace("_", " "), justify="left" if name == "design" else "right")
     for row in rows:
-        table.add_row(
-            *("" if row[name] is None else str(row[name]) for name in ("design", "cold_s", "warm_s_median")),
-            f"{row['rows_per_s']:,}",
-            *("" if row[n] is None else str(row[n]) for n in ("of_limit", "over_stock", "peak_mb")),
-        )
+        values = (row[name] for name in names)
+        table.add_row(*(f"{v:,}" if isinstance(v, int) else "" if v is None else str(v) for v in values))
     Console(width=100).print(table)
 
 

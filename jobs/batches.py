@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from jobs.inputs import find_input
-from jobs.source import (
-    BROKEN,
-    SourceFile,
-    check_texts,
-    file_and_folder,
-    open_with,
-    together,
-    unreadable,
-)
+from jobs.source import BROKEN, SourceFile, check_texts, file_and_folder, open_with, together, unreadable
 
 if TYPE_CHECKING:
     from jobs.partition import Partition
@@ -62,12 +55,13 @@ def source_tables(
     """Keys and features of some partitions as scoring reads them, batch by batch, at most so many rows of each one."""
     columns = list(dict.fromkeys([*spec.key, *spec.features]))
     for partition in partitions:
+        files = find_input(settings, spec, partition).files
         left = most
-        for file in find_input(settings, spec, partition).files:
-            for table in read_batches(file.path, None, columns):
-                if left > 0:
-                    yield table.slice(0, left)
-                left -= len(table)
+        for table in chain.from_iterable(read_batches(file.path, None, columns) for file in files):
+            yield table.slice(0, left)
+            left -= len(table)
+            if left <= 0:
+                break
 
 
 def empty(path: str, columns: Sequence[str]) -> pa.Table:

@@ -21,31 +21,33 @@ if TYPE_CHECKING:
 
     from jobs.siphash import Words
 
-HELD = 8_388_608
+HELD = 2_097_152
 SHARES = 256
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """Odd, so that no two numbers have one product; Knuth's multiplicative hashing, so that keys that count up spread."""
 
 
 class KeyHashes:
-    """Takes the hashes of keys. At most about `held` of them are in memory, the others in `folder`.
+    """Takes the hashes of keys. At most `held` of them are in memory, the others in `folder`.
 
     The folder must be there, and be removed by the caller.
     """
 
     def __init__(self, folder: Path, held: int = HELD) -> None:
         self._folder = folder
-        self._held = held
-        self._pending: list[Words] = []
+        self._held = np.empty(held, np.uint64)
         self._count = 0
         self._runs: list[tuple[Path, Words]] = []
 
     def add(self, hashes: Words) -> None:
         """Take what `key_hashes` gives for some keys."""
-        self._pending.append(hashes)
-        self._count += len(hashes)
-        if self._count > self._held:
+        while self._count + len(hashes) > len(self._held):
+            fits = len(self._held) - self._count
+            self._held[self._count :] = hashes[:fits]
+            hashes, self._count = hashes[fits:], len(self._held)
             self._spill()
+        self._held[self._count : self._count + len(hashes)] = hashes
+        self._count += len(hashes)
 
     def perhaps_twice(self) -> bool:
         """Whether two rows may have the same key; False is certain."""
@@ -55,10 +57,10 @@ class KeyHashes:
         return any(_has_twins(share) for share in self._shares())
 
     def _sorted(self) -> Words:
-        together = np.concatenate([*self._pending, np.empty(0, np.uint64)])
-        self._pending, self._count = [], 0
-        together.sort()
-        return together
+        """Those that are held, in their order; to be used before others are taken."""
+        held, self._count = self._held[: self._count], 0
+        held.sort()
+        return held
 
     def _spill(self) -> None:
         """Write the hashes in their order, with the places where each share of all possible hashes begins."""

@@ -3,7 +3,7 @@
 A publication is a commit to the Delta table, and follows from there into the database: its rows are copied into a
 staging table, batch by batch, and one transaction puts them in the place of the partition's and notes the publication.
 The number of the Delta table's transaction is the fence: it only ever grows, so who comes late, or twice, changes
-nothing. Cut off anywhere, the next plan or publication of the partition finishes it (docs/decisions/0012).
+nothing. Cut off anywhere, the next plan or publication of the partition finishes it (docs/decisions/0013).
 """
 
 from __future__ import annotations

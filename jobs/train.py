@@ -132,12 +132,8 @@ def _log(
         mlflow.log_metrics(metrics | {"rows_training": len(datasets[0]), "rows_holdout": len(datasets[1])})
         for dataset, context in zip(datasets, ("training", "holdout"), strict=True):
             _log_lineage(job, dataset, context)
-        mlflow.log_text(provenance.code.spec, SPEC_FILE)
-        mlflow.log_text(provenance.code.pipeline, PIPELINE_FILE)
-        mlflow.log_text(to_json(provenance.snapshot), SNAPSHOT_FILE)
         mlflow.log_text(to_json(made_by), ENVIRONMENT_FILE)
-        _log_onnx(mlflow, provenance.onnx)
-        mlflow.log_text(to_json(provenance.compiled.note()), COMPILED_NOTE)
+        _log_provenance(mlflow, provenance)
         for name, image in plots.items():
             _log_bytes(mlflow, image, f"plots/{name}.png")
         signature = _signature(spec)
@@ -155,6 +151,14 @@ def _log(
         code=provenance.code.digest,
         target=target_digest(spec, provenance.code.pipeline),
     )
+
+
+def _log_provenance(mlflow: Any, provenance: Provenance) -> None:
+    mlflow.log_text(provenance.code.spec, SPEC_FILE)
+    mlflow.log_text(provenance.code.pipeline, PIPELINE_FILE)
+    mlflow.log_text(to_json(provenance.snapshot), SNAPSHOT_FILE)
+    _log_onnx(mlflow, provenance.onnx)
+    mlflow.log_text(to_json(provenance.compiled.note()), COMPILED_NOTE)
 
 
 def _experiment(job: JobContext) -> str:

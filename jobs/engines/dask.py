@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from concurrent.futures import CancelledError
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import urlsplit
 
-from jobs.errors import Misconfigured, Unavailable
+from jobs.engines.address import reach
+from jobs.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 R = TypeVar("R")
+VARIABLE = "LAMPLIGHTER_DASK_SCHEDULER"
 PATIENCE = 300  # seconds; a cluster that grows on demand begins to when there is work
 LOST = 20  # seconds in which workers of our own that died must be back
 LOOK = 1  # seconds between two looks at whether anybody is at work
@@ -116,12 +116,12 @@ class DaskEngine:
                 silence_logs=logging.WARNING,
             )
         else:
-            _check_scheduler(self._scheduler)
+            reach("Dask scheduler", self._scheduler, "tcp://host:8786", VARIABLE)
         try:
             self._client = Client(self._cluster or self._scheduler, timeout=10, set_as_default=False)
         except OSError as error:
             raise Unavailable(
-                f"No Dask scheduler answers at {self._scheduler}: start it, or unset LAMPLIGHTER_DASK_SCHEDULER."
+                f"No Dask scheduler answers at {self._scheduler}: start it, or unset {VARIABLE}."
             ) from error
         return self
 
@@ -130,23 +130,3 @@ class DaskEngine:
             self._client.close()
         if self._cluster is not None:
             self._cluster.close()
-
-
-def _check_scheduler(address: str) -> None:
-    """Raise Misconfigured for what is no address, and Unavailable when nobody answers there.
-
-    Asked before there is a client: one that failed is closed when it is collected, which may wait for itself.
-    """
-    parts = urlsplit(address)
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if host is None or port is None:
-        raise Misconfigured(f"{address!r} is no address of a Dask scheduler: write one like tcp://host:8786.")
-    try:
-        socket.create_connection((host, port), timeout=10).close()
-    except OSError as error:
-        raise Unavailable(
-            f"No Dask scheduler answers at {address}: start it, or unset LAMPLIGHTER_DASK_SCHEDULER."
-        ) from error

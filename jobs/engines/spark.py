@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-import socket
 import sys
 import traceback
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
+from jobs.engines.address import reach
 from jobs.errors import Misconfigured, Unavailable, in_brief
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class SparkEngine:
             )
         for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
             os.environ.setdefault(variable, sys.executable)
-        _check_master(self._master)
+        if self._master.startswith("spark:"):
+            reach("Spark master", self._master, "spark://host:7077", "LAMPLIGHTER_SPARK_MASTER")
         from pyspark.sql import SparkSession
 
         builder = SparkSession.builder.master(self._master).appName("lamplighter")
@@ -94,21 +95,6 @@ class SparkEngine:
 def _is_here(master: str) -> bool:
     """Whether the whole cluster is on this machine, so that nothing need listen beyond loopback."""
     return master.startswith("local") or urlsplit(master).hostname in {"127.0.0.1", "localhost"}
-
-
-def _check_master(master: str) -> None:
-    """Raise Unavailable when nobody answers at the master's address: Spark itself tries for a minute, then exits."""
-    address = urlsplit(master)
-    if address.scheme != "spark" or address.hostname is None:
-        return
-    try:
-        socket.create_connection((address.hostname, address.port or 7077), timeout=5).close()
-    except ValueError as error:
-        raise Misconfigured(f"{master!r} is no address of a Spark master: write one like spark://host:7077.") from error
-    except OSError as error:
-        raise Unavailable(
-            f"No Spark master answers at {master}: start it, or unset LAMPLIGHTER_SPARK_MASTER."
-        ) from error
 
 
 def find_java() -> str | None:

@@ -16,45 +16,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Kept:
-    process: int
     like: object
     engine: Engine
     stack: ExitStack
 
 
-_kept: list[_Kept] = []  # one at most: two clusters would take each other's memory
+_kept: dict[int, _Kept] = {}  # by process: what a parent has opened, its child neither uses, closes nor lets go
 
 
 @contextmanager
 def warm(engine: Engine) -> Iterator[Engine]:
     """An open engine like the one given: the one that is kept, if it is well, or else this one, which is kept then.
 
-    After an exception none is kept.
+    One is kept at most, since two clusters would take each other's memory, and after an exception none.
     """
-    like = _likeness(engine)
-    if not (_kept and _kept[0].like == like and _kept[0].engine.is_well()):
+    like, mine = _likeness(engine), _kept.get(os.getpid())
+    if mine is None or mine.like != like or not mine.engine.is_well():
         close()
         stack = ExitStack()
-        _kept.append(_Kept(os.getpid(), like, stack.enter_context(engine), stack))
+        mine = _kept[os.getpid()] = _Kept(like, stack.enter_context(engine), stack)
     try:
-        yield _kept[0].engine
+        yield mine.engine
     except BaseException:
         close()
         raise
 
 
 def close() -> None:
-    """Close the engine that is kept, if there is one, and if this process has opened it."""
-    while _kept:
-        last = _kept.pop()
-        if last.process == os.getpid():
-            last.stack.close()
+    """Close the engine that this process keeps, if there is one."""
+    mine = _kept.pop(os.getpid(), None)
+    if mine is not None:
+        mine.stack.close()
 
 
 def _likeness(engine: Engine) -> object:
     """What two engines have in common that may stand for each other: their workers see the same variables, too."""
     variables = sorted(item for item in os.environ.items() if item[0].startswith("LAMPLIGHTER_"))
-    return (os.getpid(), engine.name, engine.where, tuple(variables))
+    return (engine.name, engine.where, variables)
 
 
 atexit.register(close)

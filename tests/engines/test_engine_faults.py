@@ -92,7 +92,7 @@ def test_java_is_looked_for_where_spark_looks(monkeypatch: pytest.MonkeyPatch, t
         pass
 
 
-@pytest.mark.parametrize("address", ["here", "tcp://127.0.0.1:port", "tcp://"])
+@pytest.mark.parametrize("address", ["here", "tcp://127.0.0.1:port", "tcp://", "tcp://[", "tcp://here"])
 def test_what_is_no_address_of_a_scheduler_is_misconfigured(address: str) -> None:
     with pytest.raises(Misconfigured, match="is no address of a Dask scheduler"), DaskEngine(1, address):
         pass

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from attempts import published_at_once
 from deltalake import DeltaTable
 
 import jobs.output_gate as gate
@@ -42,17 +43,7 @@ def test_of_attempts_at_the_same_moment_exactly_one_is_published(open_shop: Any,
         publish(open_shop.prepare(DAY, "earlier"))
         spoil(open_shop, 1)
     jobs = [open_shop.prepare(DAY, f"run-{n}") for n in range(4)]
-    all_at_once = Barrier(len(jobs))
-
-    def attempt(job: JobContext) -> PublishResult | Superseded:
-        all_at_once.wait()
-        try:
-            return publish(job)
-        except Superseded as error:
-            return error
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        results = list(pool.map(attempt, jobs))
+    results = published_at_once(jobs)
     [winner] = [r for r in results if isinstance(r, PublishResult)]
     frame = DeltaTable(predictions_path(open_shop.settings, jobs[0].spec)).to_pandas()
     assert (len(frame), len(frame)) == (winner.publication.rows_scored, frame["toy_id"].nunique())

@@ -1,25 +1,19 @@
 """From a plan to a publication with data and tables in each kind of store: the same promise on a disk and on S3."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from attempts import die_in, published_at_once
 
 from jobs.commit import follow
 from jobs.context import JobContext
 from jobs.diff import diff
-from jobs.errors import Superseded
-from jobs.faults import VARIABLE
 from jobs.input_gate import input_gate
 from jobs.lineage_row import find_row
 from jobs.output_gate import output_gate
@@ -67,15 +61,6 @@ def finish(job: JobContext) -> ScoreResult:
     output_gate(job)
     publish(job)
     return scored
-
-
-def die_in(command: str, fault: str) -> int:
-    """Run a job in a process of its own that meets a fault; its exit code."""
-    arguments = [command, "--model", "toys", "--partition", DAY, "--run", "test"]
-    environment = os.environ | {VARIABLE: fault}
-    return subprocess.run(
-        [sys.executable, "-m", "lamplighter.cli", *arguments], env=environment, capture_output=True, check=False
-    ).returncode
 
 
 @pytest.fixture
@@ -148,17 +133,7 @@ def test_of_attempts_at_the_same_moment_exactly_one_is_published(far_shop: Any, 
     for job in jobs:
         score(job)
         output_gate(job)
-    all_at_once = Barrier(len(jobs))
-
-    def attempt(job: JobContext) -> PublishResult | Superseded:
-        all_at_once.wait()
-        try:
-            return publish(job)
-        except Superseded as error:
-            return error
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        results = list(pool.map(attempt, jobs))
+    results = published_at_once(jobs)
     [winner] = [r for r in results if isinstance(r, PublishResult)]
     where = predictions_path(far_shop.settings, jobs[0].spec)
     frame = read(where)
@@ -168,7 +143,7 @@ def test_of_attempts_at_the_same_moment_exactly_one_is_published(far_shop: Any, 
 
 def test_after_a_kill_the_retry_reuses_what_is_intact(wide: Any) -> None:
     job = begin(wide)
-    assert die_in("score", "score:recorded*4=kill") == -signal.SIGKILL
+    assert die_in("score", DAY, "score:recorded*4=kill") == -signal.SIGKILL
     assert predictions_path(wide.settings, job.spec).is_dir()
     scored = finish(job)
     assert 3 <= scored.reused <= 5
@@ -189,7 +164,7 @@ def test_a_publication_that_is_killed_is_complete_or_not_there_and_a_retry_finis
     job = begin(wide)
     score(job)
     output_gate(job)
-    assert die_in("publish", f"{fault}=kill") == -signal.SIGKILL
+    assert die_in("publish", DAY, f"{fault}=kill") == -signal.SIGKILL
     where = predictions_path(wide.settings, job.spec)
     assert len(read(where)) in {0, ROWS - 6}
     publish(job)

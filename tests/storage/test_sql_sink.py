@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from attempts import published_at_once
 
 from jobs.commit import settle
-from jobs.context import JobContext
-from jobs.errors import Misconfigured, Superseded, Unavailable
+from jobs.errors import Misconfigured, Unavailable
 from jobs.faults import VARIABLE as FAULT
 from jobs.output_gate import output_gate
 from jobs.plan import plan
@@ -161,17 +161,7 @@ def test_a_kill_leaves_one_complete_publication_or_none_and_the_next_run_finishe
 
 def test_of_runs_at_the_same_moment_one_is_published_and_the_database_has_it_once(scores: Scores) -> None:
     jobs = [scores.shop.prepare(DAY, f"run-{n}") for n in range(4)]
-    together = threading.Barrier(len(jobs))
-
-    def attempt(job: JobContext) -> PublishResult | Superseded:
-        together.wait()
-        try:
-            return publish(job)
-        except Superseded as error:
-            return error
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        results = list(pool.map(attempt, jobs))
+    results = published_at_once(jobs)
     assert sum(isinstance(result, PublishResult) for result in results) == 1
     assert scores.numbers() == [1]
     scores.assert_in_step(DAY)

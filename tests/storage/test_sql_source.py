@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import tracemalloc
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from attempts import die_in
 
 from jobs.errors import Misconfigured, Unavailable
-from jobs.faults import VARIABLE as FAULT
 from jobs.inputs import find_input
 from jobs.output_gate import output_gate
 from jobs.plan import plan
@@ -77,17 +75,9 @@ def test_a_plan_that_is_killed_between_two_ranges_is_made_again(sql: Any, monkey
     sql.deliver("sales", DAY, many(sql))
     monkeypatch.setenv("LAMPLIGHTER_HOME", str(sql.shop.settings.home))
     monkeypatch.setenv("LAMPLIGHTER_MODELS", str(sql.shop.settings.models))
-    assert die_in("plan", "plan:range*2=kill") == -signal.SIGKILL
+    assert die_in("plan", DAY, "plan:range*2=kill") == -signal.SIGKILL
     job = sql.shop.prepare(DAY)
     assert publish(job).publication.rows_in == 3500
-
-
-def die_in(command: str, fault: str) -> int:
-    arguments = [command, "--model", "toys", "--partition", DAY, "--run", "test"]
-    environment = os.environ | {FAULT: fault}
-    return subprocess.run(
-        [sys.executable, "-m", "lamplighter.cli", *arguments], env=environment, capture_output=True, check=False
-    ).returncode
 
 
 def test_a_large_partition_is_never_in_memory_at_once(sql: Any) -> None:
