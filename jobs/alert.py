@@ -34,11 +34,11 @@ class Alert:
 
 def partition_is_late(model: str, partition: str, deadline: str, env: Mapping[str, str] | None = None) -> str:
     """Raise an alert unless the partition is published by now; returns what was said. Raises InvalidSpec."""
-    from jobs.table import predictions_path, published
+    from jobs.table import predictions_path, publication_of
 
     settings = Settings.from_environment(env)
     spec = load_spec(settings.models, model)
-    there = published(predictions_path(settings, spec)).get(partition)
+    there = publication_of(predictions_path(settings, spec), partition)
     if there is not None:
         said = f"{model} {partition} is published by version {there.version}: no alert."
         log.info(said)

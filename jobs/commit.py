@@ -25,12 +25,12 @@ from jobs.table import (
     Publication,
     app_id,
     ensure_table,
-    history,
     metadata,
+    newest_first,
     open_table,
     open_version,
     predictions_path,
-    published,
+    publication_of,
     rejected_path,
     rejected_schema,
 )
@@ -66,9 +66,9 @@ def commit_predictions(
     """
     path = predictions_path(job.settings, job.spec)
     for _ in range(TRIES):
-        if committed(path, publication.run):
-            return
         table = ensure_table(path, columns)
+        if _has_committed(table, path, publication.run, fence):
+            return
         if _transaction(job, table) != fence.transaction:
             raise _superseded(job)
         step("publish:prepared")
@@ -87,7 +87,7 @@ def not_overtaken(job: JobContext, fence: Fence) -> None:
 def follow(job: JobContext) -> None:
     """Let the rejected rows follow the predictions that readers see, unless they have. Raises Unavailable."""
     path, beside = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
-    there = published(path).get(job.partition.key)
+    there = publication_of(path, job.partition.key)
     if there is None or there.rejected_files is None:
         return
     table = open_version(path, there.table_version)  # its number then: somebody may have published since
@@ -117,10 +117,15 @@ def follow_beyond(job: JobContext) -> None:
         follow_in_database(job)
 
 
-def committed(path: Place, attempt: str) -> bool:
+def committed(path: Place, attempt: str, fence: Fence) -> bool:
     """Whether this attempt has published already: it committed, and the caller did not learn of it."""
     table = open_table(path)
-    return table is not None and any(commit.get(ATTEMPT) == attempt for commit in history(table))
+    return table is not None and _has_committed(table, path, attempt, fence)
+
+
+def _has_committed(table: DeltaTable, path: Place, attempt: str, fence: Fence) -> bool:
+    since = newest_first(table, path, fence.table_version)
+    return any(commit.get(ATTEMPT) == attempt for commit in since)
 
 
 def _replace(
@@ -172,7 +177,7 @@ def _busy(job: JobContext) -> Unavailable:
 
 
 def _superseded(job: JobContext) -> Superseded:
-    winner = published(predictions_path(job.settings, job.spec)).get(job.partition.key)
+    winner = publication_of(predictions_path(job.settings, job.spec), job.partition.key)
     who = f"by version {winner.version} in run {winner.run!r}" if winner else "by another run"
     return Superseded(
         f"{job.spec.model} {job.partition} was published {who} after this attempt began: nothing was published twice. "

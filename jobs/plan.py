@@ -11,7 +11,7 @@ from jobs.inputs import find_input
 from jobs.source import SourceFile, input_digest
 from jobs.spec_file import code_digest
 from jobs.steps import step
-from jobs.table import Publication, app_id, open_table, predictions_path, published
+from jobs.table import Publication, app_id, open_table, predictions_path, publication_in
 from model_registry.resolution import resolve
 from model_registry.store import Version
 
@@ -69,7 +69,10 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     files = found.files
     fragments = plan_fragments(files, spec.engine.rows_per_fragment)
     digest, code = input_digest(files), code_digest(job.settings.models, spec.model)
-    there = _ours(published(predictions_path(job.settings, spec)), spec.model).get(partition.key)
+    path = predictions_path(job.settings, spec)
+    table = open_table(path)
+    _is_ours(publication_in(table, path), spec.model)
+    there = publication_in(table, path, partition.key)
     same = there is not None and (there.digest, there.version, there.input_digest, there.code) == (
         version.digest,
         version.number,
@@ -84,7 +87,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         rows=sum(f.rows for f in fragments),
         input_digest=digest,
         code=code,
-        predictions=Fence.of(open_table(predictions_path(job.settings, spec)), app_id(partition)),
+        predictions=Fence.of(table, app_id(partition)),
         published=same,
         source_version=found.version,
     )
@@ -93,11 +96,11 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     return result
 
 
-def _ours(found: dict[str, Publication], model: str) -> dict[str, Publication]:
-    other = next((p.model for p in found.values() if p.model != model), None)
-    if other is not None:
-        raise Misconfigured(f"output.table of {model} is the table of {other} too: give each model a table of its own.")
-    return found
+def _is_ours(newest: Publication | None, model: str) -> None:
+    if newest is not None and newest.model != model:
+        raise Misconfigured(
+            f"output.table of {model} is the table of {newest.model} too: give each model a table of its own."
+        )
 
 
 def plan_fragments(files: Sequence[SourceFile], rows_per_fragment: int) -> tuple[Fragment, ...]:

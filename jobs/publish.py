@@ -19,7 +19,7 @@ from jobs.score import ScoreResult
 from jobs.steps import step
 from jobs.storage import read_schema
 from jobs.sweep import sweep
-from jobs.table import Publication, predictions_path, predictions_schema, published
+from jobs.table import Publication, back_from, open_version, predictions_path, predictions_schema, publication_of
 
 if TYPE_CHECKING:
     from jobs.context import JobContext
@@ -46,8 +46,8 @@ def publish(job: JobContext) -> PublishResult:
     plan, scored = job.recall("plan", Plan), job.recall("score", ScoreResult)
     judged = job.recall("output-gate", OutputGateResult)
     path = predictions_path(job.settings, job.spec)
-    there = published(path).get(plan.partition)
-    if there is not None and (plan.published or committed(path, _attempt(job, scored))):
+    there = publication_of(path, plan.partition)
+    if there is not None and (plan.published or committed(path, _attempt(job, scored), plan.predictions)):
         settle(job)
         sweep(job)
         return _done(job, there, unchanged=True)
@@ -69,7 +69,8 @@ def publish(job: JobContext) -> PublishResult:
     follow_beyond(job)
     sweep(job)
     step("publish:swept")
-    return _done(job, published(path)[plan.partition], unchanged=False)
+    made = next(p for p in back_from(open_version(path, None), path) if p.partition == plan.partition)
+    return _done(job, made, unchanged=False)
 
 
 def _commit(job: JobContext, plan: Plan, scored: ScoreResult, content: str) -> None:

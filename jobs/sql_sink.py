@@ -20,7 +20,7 @@ from jobs.database import transaction
 from jobs.errors import Misconfigured, Unavailable
 from jobs.sql_tables import ATTEMPT, NUMBER, SinkTables, add_rows, lock
 from jobs.steps import step
-from jobs.table import PARTITION, Publication, app_id, files_of, open_version, predictions_path, published
+from jobs.table import PARTITION, Publication, app_id, files_of, open_version, predictions_path, publication_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def follow_in_database(job: JobContext) -> None:
     follows another table already.
     """
     path = predictions_path(job.settings, job.spec)
-    there = published(path).get(job.partition.key)
+    there = publication_of(path, job.partition.key)
     if there is None:
         return
     table = open_version(path, there.table_version)

@@ -12,14 +12,12 @@ from urllib.parse import unquote
 
 from jobs.fragments import RECORDS, fence_of
 from jobs.storage import Place, remove_tree
-from jobs.table import app_id, open_table, predictions_path, publications, rejected_path
+from jobs.table import LOG, app_id, open_table, predictions_path, publications, rejected_path
 
 if TYPE_CHECKING:
     from jobs.context import JobContext
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
-
-LOG = "_delta_log"
 
 
 def named_files(settings: Settings, spec: ModelSpec) -> set[Place]:

@@ -5,6 +5,8 @@ The table's own history is the lineage: each publication is one commit, and its 
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,9 @@ KEPT_FOREVER = {
     "delta.deletedFileRetentionDuration": "interval 36500 days",
     "delta.enableExpiredLogCleanup": "false",
 }
+LOG = "_delta_log"
+CHECKPOINTS = {"delta.checkpointInterval": "10"}
+"""A table is opened a dozen times in a run, and reads what was committed since the last checkpoint each time."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ def ensure_table(path: Place, columns: pa.Schema) -> DeltaTable:
                 schema,
                 mode="ignore",
                 partition_by=[PARTITION],
-                configuration=dict(KEPT_FOREVER),
+                configuration={**KEPT_FOREVER, **CHECKPOINTS},
                 storage_options=storage_options(path),
             )
     except CommitFailedError:  # another attempt created it at the same moment
@@ -199,6 +204,34 @@ def publications(path: Place) -> list[Publication]:
 def published(path: Place) -> dict[str, Publication]:
     """The publication that a reader sees, for each partition."""
     return {p.partition: p for p in publications(path)}
+
+
+def publication_of(path: Place, partition: str) -> Publication | None:
+    """The publication of a partition that a reader sees: looks no further back than to it."""
+    return publication_in(open_table(path), path, partition)
+
+
+def publication_in(table: DeltaTable | None, path: Place, partition: str | None = None) -> Publication | None:
+    """The newest publication of a partition, or of any, in the table that lies at `path`, as it was opened."""
+    if table is None or (partition is not None and not table.transaction_version(app_id_of(partition))):
+        return None
+    return next((p for p in back_from(table, path) if partition in {None, p.partition}), None)
+
+
+def back_from(table: DeltaTable, path: Place) -> Iterator[Publication]:
+    """The publications in the table that lies at `path`, as it was opened, newest first."""
+    return (p for p in map(_publication, newest_first(table, path)) if p is not None)
+
+
+def newest_first(table: DeltaTable, path: Place, since: int | None = None) -> Iterator[dict[str, Any]]:
+    """The commits to the table that lies at `path`, as it was opened, down to the one after the version `since`."""
+    for version in range(table.version(), -1 if since is None else since, -1):
+        with reaching(path):
+            lines = (path / LOG / f"{version:020d}.json").read_text(encoding="utf-8").splitlines()
+        about: dict[str, Any] = next(
+            (found["commitInfo"] for found in map(json.loads, lines) if "commitInfo" in found), {}
+        )
+        yield about | {"version": version}
 
 
 def metadata(publication: Publication) -> dict[str, str]:
