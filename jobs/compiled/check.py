@@ -12,8 +12,9 @@ from jobs.spec import FeatureKind
 if TYPE_CHECKING:
     from jobs.compiled.form import Columns, Step
 
-FINISHES = ("plain", "expit", "expit_twice", "exp", "clip", "softmax", "one_against_rest")
-SEVERAL = ("softmax", "one_against_rest")
+SEVERAL = ("softmax", "one_against_rest", "softmax_single")
+SINGLE = ("plain_single", "expit_single", "exp_single", "softmax_single")
+FINISHES = ("plain", "expit", "expit_twice", "exp", "clip", *SEVERAL, *SINGLE)
 Array = np.ndarray[Any, Any]
 
 
@@ -77,6 +78,8 @@ def _check_model(model: object, columns: int) -> None:
                 _want(calibration.y, np.float64, max(len(calibration.x), 1))
     elif isinstance(model, Linear):
         outputs = len(model.intercepts)
+        if model.finish in SINGLE:
+            raise NotCompiledError("a linear model does not add in float32")
         _index(model.columns, columns, size=len(model.columns))
         _want(model.intercepts, np.float64)
         _want(model.weights, np.float64, outputs, len(model.columns))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.compiled.check import check_plan
+from jobs.compiled.compile_boosters import LIGHTGBM, XGBOOST, booster
 from jobs.compiled.compile_columns import Matrix, transform
 from jobs.compiled.compile_linear import LINEAR, linear
 from jobs.compiled.compile_trees import TREES, trees
@@ -74,6 +75,8 @@ def compile_predictor(predictor: Predictor) -> Plan:
 def _model(step: Any, given: Matrix, work: Compilation, *, classes: bool, decision: bool) -> Model:
     """The model of a fitted estimator: its scores, or with `decision` its decision function where it has one."""
     name = type(step).__name__
+    if type(step).__module__ in {"lightgbm.sklearn", "xgboost.sklearn"} and name in {*LIGHTGBM, *XGBOOST}:
+        return booster(step, given, work, classes=classes, decision=decision)
     if not type(step).__module__.startswith("sklearn."):
         raise NotCompiledError(f"{name} is not covered")
     if name == "Pipeline":

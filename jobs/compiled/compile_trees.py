@@ -39,12 +39,12 @@ def trees(step: Any, given: Matrix, work: Compilation, *, classes: bool, decisio
     if name in BOOSTED:
         parts, base, finish = _boosted(step, decision=decision)
         output = np.tile(np.arange(len(base)), len(parts) // len(base))
-        return _joined(parts, columns, output, base, finish, single=True)
+        return joined(parts, columns, output, base, finish, single=True)
     if step.n_outputs_ != 1:
         raise NotCompiledError(f"{name} with several targets is not covered")
     estimators = step.estimators_ if name in FORESTS else [step]
     parts = [_nodes(estimator.tree_, 1 if classes else 0) for estimator in estimators]
-    return _joined(parts, columns, np.zeros(len(parts)), np.zeros(1), "plain", single=True, divisor=float(len(parts)))
+    return joined(parts, columns, np.zeros(len(parts)), np.zeros(1), "plain", single=True, divisor=float(len(parts)))
 
 
 def _histogram(step: Any, given: Matrix, work: Compilation, *, decision: bool) -> Trees:
@@ -62,7 +62,7 @@ def _histogram(step: Any, given: Matrix, work: Compilation, *, decision: bool) -
             raise NotCompiledError(f"{type(step).__name__} splits numbers into sets")
     base = np.array(step._baseline_prediction, np.float64).reshape(-1)  # noqa: SLF001
     output = np.tile(np.arange(len(base)), len(parts) // len(base))
-    return _joined(parts, columns, output, base, _link(step, len(base), decision=decision), single=False)
+    return joined(parts, columns, output, base, _link(step, len(base), decision=decision), single=False)
 
 
 def _own_encoding(preprocessor: Any, given: Matrix, work: Compilation) -> Matrix:
@@ -145,9 +145,10 @@ def _link(step: Any, outputs: int, *, decision: bool) -> str:
     return LINKS[link]
 
 
-def _joined(
+def joined(
     parts: list[Nodes], columns: Any, output: Any, base: Any, finish: str, *, single: bool, divisor: float = 1.0
 ) -> Trees:
+    """The nodes of all trees one after the other; see `Trees`."""
     sizes = np.array([len(part["feature"]) for part in parts], np.int64)
     first = np.concatenate([[0], np.cumsum(sizes)])
     if first[-1] >= np.iinfo(np.int32).max:

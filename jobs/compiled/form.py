@@ -114,7 +114,8 @@ class Trees:
     Node arrays have shape (nodes,); those of tree t are first[t]:first[t + 1], its root is the first, and a child
     comes after its parent. A leaf has feature -1; else feature is a place in `columns`. A value goes left when it is
     at most the threshold, or, where `split` is not -1, when sets[split, value] is true; NaN goes left when `null_left`.
-    With `single` values are rounded to float32 first.
+    With `single` values are rounded to float32 first; with a `finish` that ends in `_single` leaves are added in
+    float32.
     """
 
     columns: Integers

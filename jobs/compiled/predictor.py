@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
 
+from jobs.compiled.check import SINGLE
 from jobs.compiled.columns import Batch
 from jobs.compiled.form import Calibrated, Doubles, Isotonic, Linear, Plan, Sigmoid, Trees
 from jobs.compiled.format import load_plan
 from jobs.compiled.kernels.numbers import add_codes, add_numbers
+from jobs.compiled.kernels.single import exp_all, expit_all
 from jobs.compiled.kernels.trees import add_walks
 from jobs.compiled.planes import Planes
 
@@ -87,7 +89,8 @@ class _TreeModel:
 
     def score(self, batch: Batch) -> Doubles:
         model = self._model
-        total = np.repeat(model.base[:, None], batch.rows, axis=1)
+        sums = np.float32 if model.finish in SINGLE else np.float64
+        total = np.repeat(model.base[:, None].astype(sums), batch.rows, axis=1)
         if self._planes is not None:
             self._planes.add(batch, total)
         else:
@@ -106,7 +109,7 @@ class _TreeModel:
                 model.null_left,
                 model.split,
                 model.sets,
-                model.value,
+                model.value.astype(sums),
                 total,
             )
         if model.divisor != 1.0:
@@ -143,6 +146,8 @@ FINISH: dict[str, Callable[[Doubles], Doubles]] = {
 
 def finish(raw: Doubles, how: str) -> Doubles:
     """From raw scores, shape (outputs, rows), to scores, shape (rows,): of class 1, where there are classes."""
+    if how in SINGLE:
+        return _finish_single(raw, how).astype(np.float64)
     if how == "softmax":
         powers = np.exp(raw - raw.max(axis=0))
         return powers[1] / powers.sum(axis=0)  # type: ignore[no-any-return]
@@ -151,6 +156,19 @@ def finish(raw: Doubles, how: str) -> Doubles:
         together = each.sum(axis=0)
         return np.where(together == 0, 1 / len(raw), each[1] / np.where(together == 0, 1, together))
     return FINISH[how](raw[0])
+
+
+def _finish_single(raw: np.ndarray[Any, Any], how: str) -> np.ndarray[Any, Any]:
+    """The same in float32, as XGBoost does it; changes the raw scores."""
+    if how == "softmax_single":
+        powers = raw - raw.max(axis=0)
+        exp_all(powers.reshape(-1))
+        return powers[1] / powers.sum(axis=0, dtype=np.float64).astype(np.float32)  # type: ignore[no-any-return]
+    if how == "expit_single":
+        expit_all(raw[0])
+    elif how == "exp_single":
+        exp_all(raw[0])
+    return np.asarray(raw[0])
 
 
 def calibrate(scores: Doubles, calibration: Sigmoid | Isotonic) -> Doubles:

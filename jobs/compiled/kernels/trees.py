@@ -17,12 +17,17 @@ FOUR = 4
 """Operations of a plane are done four at a time; the last ones are filled up with some that clear nothing."""
 
 _PLANES = (
-    "void({bins}[:, ::1], int32[::1], int32[::1], int32[::1], {bins}[::1], uint8[::1], float64[::1], int32[::1], "
-    "int32[::1], float64[:, ::1])"
+    "void({bins}[:, ::1], int32[::1], int32[::1], int32[::1], {bins}[::1], uint8[::1], {sums}[::1], int32[::1], "
+    "int32[::1], {sums}[:, ::1])"
 )
+_WALKS = (
+    "void(float64[:, ::1], int32[::1], int32[::1], int32[::1], float64[::1], int32[::1], int32[::1], "
+    "boolean[::1], int32[::1], boolean[:, ::1], {sums}[::1], {sums}[:, ::1])"
+)
+_SUMS = ("float64", "float32")
 
 
-@kernel(*(_PLANES.format(bins=bins) for bins in ("uint8", "uint16")))
+@kernel(*(_PLANES.format(bins=bins, sums=sums) for bins in ("uint8", "uint16") for sums in _SUMS))
 def add_planes(
     bins: Array,
     place: Array,
@@ -89,10 +94,7 @@ def add_planes(
                 sums[row] += leaves[index[row]]
 
 
-@kernel(
-    "void(float64[:, ::1], int32[::1], int32[::1], int32[::1], float64[::1], int32[::1], int32[::1], "
-    "boolean[::1], int32[::1], boolean[:, ::1], float64[::1], float64[:, ::1])"
-)
+@kernel(*(_WALKS.format(sums=sums) for sums in _SUMS))
 def add_walks(
     values: Array,
     first: Array,
