@@ -124,15 +124,15 @@ def test_rejected_rows_follow_with_the_number_of_their_own_publication(
     deliver(spoilt, 5)
     late = spoilt.prepare(DAY, "late")  # its plan has let them follow
     shutil.rmtree(rejected_path(spoilt.settings, job.spec) / "_delta_log")
-    read = commit.published
+    read = commit.publication_of
 
-    def meanwhile(path: Path) -> Any:
-        found = read(path)
+    def meanwhile(path: Path, partition: str) -> Any:
+        found = read(path, partition)
         monkeypatch.undo()
         publish(late)
         return found
 
-    monkeypatch.setattr(commit, "published", meanwhile)
+    monkeypatch.setattr(commit, "publication_of", meanwhile)
     follow(job)
     table = DeltaTable(rejected_path(spoilt.settings, job.spec))
     assert (len(table.to_pandas()), table.transaction_version(f"score:{DAY}")) == (5, 2)
