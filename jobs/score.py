@@ -19,9 +19,11 @@ from jobs.score_fragment import FragmentTask, score_fragment, total_reasons
 from jobs.scorer import load_scorer
 from jobs.steps import step
 from jobs.table import predictions_path, rejected_path
-from model_registry.artifacts import verified
+from model_registry.artifacts import cached, verified
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jobs.context import JobContext
 
 
@@ -69,7 +71,7 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
         job.keep("score", result)
         return result
     _gate_is_open(job, plan)
-    files = verified(job.registry().store, plan.version, job.settings.cache)
+    files = cached(plan.version, job.settings.cache) or _fetched(job, plan)  # without MLflow, on all nights but one
     load_scorer(str(files)).check_features(job.spec)
     chosen = choose_engine(engine or job.spec.engine.name, plan.rows, job.spec.engine.workers, job.settings)
     attempt = uuid4().hex[:12]  # a new one each time: the files of another attempt may be what readers see
@@ -101,6 +103,10 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     job.keep("score", result)
     step("score:kept")
     return result
+
+
+def _fetched(job: JobContext, plan: Plan) -> Path:
+    return verified(job.registry().store, plan.version, job.settings.cache)
 
 
 def _tasks(job: JobContext, plan: Plan, files: str, attempt: str) -> list[FragmentTask]:

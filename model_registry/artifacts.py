@@ -53,14 +53,20 @@ def digest_of(folder: Path) -> str:
     return digest(manifest(folder))
 
 
+def cached(version: Version, cache: Path) -> Path | None:
+    """The version's files in the local folder that `verified` left, checked against the digest, or None."""
+    target = cache / version.digest
+    return target if _matches(target, version) else None
+
+
 def verified(store: RegistryStore, version: Version, cache: Path) -> Path:
     """The version's files in a local folder, named after the digest and checked against it before each use.
 
     Raises Tampered when the registry's files differ; a spoiled copy in the cache is replaced.
     """
+    if (found := cached(version, cache)) is not None:
+        return found
     target = cache / version.digest
-    if _matches(target, version):
-        return target
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f".{version.digest}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed: nobody removes what another has just been handed
