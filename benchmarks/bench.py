@@ -31,7 +31,7 @@ from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 LOOK = 0.5  # seconds: each look at all processes costs a core some ten milliseconds
-PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "numba", "mlflow", "pyspark", "dask", "deltalake")
+PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "numba", "mlflow", "pyspark", "dask", "ray", "deltalake")
 
 
 @dataclass

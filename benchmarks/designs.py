@@ -6,6 +6,7 @@ A design is opened once and then scores the partition as often as it is asked: i
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import warnings
 from itertools import count
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pandas as pd
+    import pyarrow as pa
 
 CORES = len(os.sched_getaffinity(0))
 BATCH = 100_000
@@ -142,6 +144,46 @@ def dask_dataframe(home: Path, model: str, out: Path) -> Callable[[], None]:
     return run
 
 
+class LoadedOnce:
+    """A Ray actor's callable: the pyfunc is loaded once for all batches that it gets."""
+
+    def __init__(self, place: str) -> None:
+        import mlflow.pyfunc
+
+        self._model = mlflow.pyfunc.load_model(place)
+
+    def __call__(self, batch: pa.Table) -> pd.DataFrame:
+        """Key, score and version of a batch; Ray's own pandas have types that scikit-learn refuses."""
+        frame = batch.to_pandas()
+        return frame[["flight_id"]].assign(score=self._model.predict(frame[flights.FEATURES]), model_version=1)
+
+
+def ray_data(home: Path, model: str, out: Path) -> Callable[[], None]:
+    """Ray Data's `map_batches` with a class, in up to as many actors as there are cores."""
+    os.environ |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    import ray
+
+    ray.init(num_cpus=CORES, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    place = _pyfunc(home, model)
+
+    def run() -> None:
+        rows = ray.data.read_parquet(_files(home), columns=["flight_id", *flights.FEATURES])
+        scored = rows.map_batches(
+            LoadedOnce, fn_constructor_args=[place], batch_format="pyarrow", batch_size=BATCH, compute=_actors()
+        )
+        shutil.rmtree(out, ignore_errors=True)  # it adds files
+        scored.write_parquet(str(out))
+
+    return run
+
+
+def _actors() -> Any:
+    from ray.data import ActorPoolStrategy
+
+    return ActorPoolStrategy(min_size=1, max_size=CORES)  # each takes a core, and who reads needs one
+
+
 def save_pyfunc(home: Path, model: str) -> None:
     """The model as MLflow's users save it: pickled, returning one probability."""
     import mlflow.pyfunc
@@ -165,6 +207,7 @@ OTHERS = {
     "mapInPandas": map_in_pandas,
     "pandas": pandas_pyfunc,
     "dask.dataframe": dask_dataframe,
+    "Ray Data": ray_data,
     "limit": limit,
 }
 OURS = {f"lamplighter {engine}": engine for engine in ("local", "dask", "spark")}
