@@ -118,9 +118,8 @@ def follow_beyond(job: JobContext) -> None:
 
 
 def committed(path: Place, attempt: str, fence: Fence) -> bool:
-    """Whether this attempt has published already: it committed, and the caller did not learn of it."""
-    table = open_table(path)
-    return table is not None and _has_committed(table, path, attempt, fence)
+    """Whether this attempt has published to the table, which is there: it committed, and the caller did not learn."""
+    return _has_committed(open_version(path, None), path, attempt, fence)
 
 
 def _has_committed(table: DeltaTable, path: Place, attempt: str, fence: Fence) -> bool:

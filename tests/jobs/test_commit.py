@@ -1,8 +1,10 @@
 """A commit that another one got in between of, that was done and reported as failed, or that finds no room."""
 
 import errno
+import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +205,46 @@ def test_who_is_overtaken_says_by_whom_and_what_to_do(open_shop: Any) -> None:
     said = r"toys 2026-01-16 was published by version 1 in run 'early [0-9a-f]{12}' after this attempt began: "
     said += "nothing was published twice. Run it again if it should be published anew."
     assert re.fullmatch(said, str(told.value))
+
+
+def _log(path: Any, version: int) -> list[dict[str, Any]]:
+    lines = (Path(str(path)) / "_delta_log" / f"{version:020d}.json").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_commit_names_its_attempt_and_says_that_it_changes_data(open_shop: Any) -> None:
+    made = publish(open_shop.prepare(DAY)).publication
+    about, *actions = _log(predictions_path(open_shop.settings, open_shop.job(DAY).spec), 1)
+    assert about["commitInfo"]["lamplighter.attempt"] == made.run  # a name that older commits have, too
+    assert [action["add"]["dataChange"] for action in actions if "add" in action] == [True] * made_files(open_shop)
+
+
+def made_files(shop: Any) -> int:
+    return len(DeltaTable(str(predictions_path(shop.settings, shop.job(DAY).spec))).file_uris())
+
+
+def test_an_attempt_that_another_tool_overtook_says_so(open_shop: Any) -> None:
+    publish(open_shop.prepare("2026-01-15"))
+    late = open_shop.prepare(DAY, "late")
+    path = predictions_path(open_shop.settings, late.spec)
+    (Path(str(path)) / "_delta_log" / f"{2:020d}.json").write_text(
+        json.dumps({"txn": {"appId": f"score:{DAY}", "version": 7}}) + "\n"
+    )
+    with pytest.raises(Superseded, match=f"toys {DAY} was published by another run after this attempt began"):
+        publish(late)
+
+
+def test_a_publication_from_before_rejected_rows_followed_is_left_as_it_is(open_shop: Any) -> None:
+    job = open_shop.prepare(DAY)
+    publish(job)
+    path = predictions_path(open_shop.settings, job.spec)
+    log = Path(str(path)) / "_delta_log" / f"{1:020d}.json"
+    about, *actions = _log(path, 1)
+    of_old = json.loads(about["commitInfo"]["lamplighter"])
+    del of_old["rejected_files"]
+    about["commitInfo"]["lamplighter"] = json.dumps(of_old)
+    log.write_text("".join(json.dumps(line) + "\n" for line in (about, *actions)))
+    beside = rejected_path(open_shop.settings, job.spec)
+    shutil.rmtree(beside, ignore_errors=True)
+    follow(job)
+    assert not Path(str(beside)).exists()
