@@ -12,9 +12,21 @@ from urllib.parse import unquote
 
 from jobs.fragments import RECORDS, fence_of
 from jobs.storage import Place, remove_tree
-from jobs.table import LOG, app_id, open_table, predictions_path, publications, rejected_path
+from jobs.table import (
+    LOG,
+    PARTITION,
+    app_id,
+    files_of,
+    open_table,
+    predictions_path,
+    publication_in,
+    publications,
+    rejected_path,
+)
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
     from jobs.context import JobContext
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
@@ -31,24 +43,31 @@ def named_files(settings: Settings, spec: ModelSpec) -> set[Place]:
 
 
 def sweep(job: JobContext) -> None:
-    """Remove from the partition what attempts have left whose fence was passed, and no publication names."""
+    """Remove from the partition what attempts have left whose fence was passed, and no publication names.
+
+    What readers see is known from the table as it is; the whole history is read only when other files are there.
+    """
     predictions = predictions_path(job.settings, job.spec)
     table = open_table(predictions)
     now = (table.transaction_version(app_id(job.partition)) or 0) if table is not None else 0
     folder = f"partition={job.partition.key}"
-    left = [
-        path
-        for table_path in (predictions, rejected_path(job.settings, job.spec))
-        for path in (table_path / folder).glob("*.parquet")
-        if _passed(path, now)
-    ]
-    named = named_files(job.settings, job.spec) if left else set()
-    for path in left:
-        if path not in named:
-            path.unlink(missing_ok=True)
+    rejected = rejected_path(job.settings, job.spec)
+    there = {path for place in (predictions, rejected) for path in (place / folder).glob("*.parquet")}
+    left = {path for path in there if _passed(path, now)} - _seen(table, predictions, rejected, job.partition.key)
+    for path in left - named_files(job.settings, job.spec) if left else ():
+        path.unlink(missing_ok=True)
     for records in (predictions / RECORDS / folder).glob("*"):
         if _passed(records, now):
             remove_tree(records)
+
+
+def _seen(table: DeltaTable | None, predictions: Place, rejected: Place, partition: str) -> set[Place]:
+    """The files of the publication of the partition that readers see, those of the rejected rows included."""
+    publication = publication_in(table, predictions, partition)
+    if table is None or publication is None:
+        return set()
+    beside = {rejected / file.path for file in publication.rejected_files or ()}
+    return beside | set(files_of(table, predictions, PARTITION, partition))
 
 
 def _passed(path: Place, now: int) -> bool:

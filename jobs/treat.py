@@ -5,6 +5,7 @@ Training, evaluation and scoring all read through `treat`, so that a null is the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from jobs.spec import FeatureKind
 if TYPE_CHECKING:
     import pandas as pd
 
-    from jobs.spec import ModelSpec
+    from jobs.spec import Feature, ModelSpec
 
 NULL_KEY = "null_key"
 NONE = np.array(None, dtype=object)
@@ -85,12 +86,27 @@ def _broken_rules(table: pa.Table, spec: ModelSpec, where: str) -> Iterator[tupl
         bounded = feature.at_least is not None or feature.at_most is not None
         if feature.kind is FeatureKind.category or not (bounded or pa.types.is_floating(found)):
             continue
+        if _all_within(column, found, feature):
+            continue
         values = feature_values(column, name, feature.kind, where)
         yield f"{name}:infinite", np.isinf(values)
         if feature.at_least is not None:
             yield f"{name}:below_minimum", values < feature.at_least
         if feature.at_most is not None:
             yield f"{name}:above_maximum", values > feature.at_most
+
+
+def _all_within(column: pa.ChunkedArray, found: pa.DataType, feature: Feature) -> bool:
+    """Whether no value is infinite or out of bounds: seen from the smallest and the largest, which is quick."""
+    if pa.types.is_dictionary(column.type) or not (pa.types.is_integer(found) or pa.types.is_floating(found)):
+        return False
+    low, high = pc.min_max(column).values()
+    if not low.is_valid:
+        return True
+    low, high = low.as_py(), high.as_py()
+    at_least = -math.inf if feature.at_least is None else feature.at_least
+    at_most = math.inf if feature.at_most is None else feature.at_most
+    return math.isfinite(low) and math.isfinite(high) and at_least <= low and high <= at_most
 
 
 def _nulls(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -93,3 +93,15 @@ def test_what_was_committed_is_summed_up_after_every_ten_commits(tmp_path: Path)
     assert (tmp_path / "table" / LOG / "_last_checkpoint").is_file()
     assert DeltaTable(tmp_path / "table").transaction_version(app_id_of("a")) == 10
     assert len(list((tmp_path / "table" / LOG).glob("*.json"))) == 11  # nothing of the history is lost
+
+
+def test_a_new_night_reads_nothing_of_the_nights_before(three: tuple[Any, Path]) -> None:
+    shop, path = three
+    beside = path.with_name("toys_rejected")
+    for table in (path, beside):
+        DeltaTable(table).create_checkpoint()
+        for version in range(DeltaTable(table).version()):
+            (table / LOG / f"{version:020d}.json").write_text("not to be read")
+    made = publish(shop.prepare("2026-01-18")).publication
+    assert (made.table_version, made.rows_in) == (4, 120)
+    assert len(DeltaTable(path).to_pandas()) == 480
