@@ -2,7 +2,7 @@
 
 The predictions are the first: their commit carries the transaction number after the one that was read when the attempt
 began, so an attempt that was overtaken cannot commit any more. It lists the files of the rejected rows, whose table
-follows in a commit of its own. Cut off between the two, the next plan or publication of the partition finishes it.
+follows in a commit of its own. Cut off between the two, the same job finishes it when it runs again, or the next plan.
 """
 
 from __future__ import annotations

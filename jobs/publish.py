@@ -56,8 +56,6 @@ def publish(job: JobContext) -> PublishResult:
     if not judged.report.passed:
         raise Rejected(judged.report.verdict(), judged.report)
     step("publish:begun")
-    not_overtaken(job, plan.predictions)
-    follow(job)
     try:
         _commit(job, plan, scored, judged.content)
     except FileNotFoundError:  # whoever has published meanwhile has swept, too

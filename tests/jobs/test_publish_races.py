@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 
 import jobs.output_gate as gate
 from jobs.context import JobContext
-from jobs.errors import Misconfigured, Superseded
+from jobs.errors import Misconfigured, Rejected, Superseded
 from jobs.input_gate import input_gate
 from jobs.output_gate import output_gate
 from jobs.performance import performance
@@ -168,3 +168,16 @@ def test_a_run_whose_files_are_swept_while_its_output_gate_reads_says_who_won(
     monkeypatch.setattr(gate, "read_batches", overtaken)
     with pytest.raises(Superseded, match="was published by version 1 in run 'fast"):
         output_gate(job)
+
+
+def test_a_table_that_was_removed_since_the_plan_is_not_published_anew_without_scores(open_shop: Any) -> None:
+    publish(open_shop.prepare(DAY))
+    again = open_shop.prepare(DAY, "again")  # whose plan says that there is nothing to do
+    shutil.rmtree(predictions_path(open_shop.settings, again.spec))
+    with pytest.raises(Rejected, match=f"The scores of toys {DAY} were not judged: run output-gate first."):
+        publish(again)
+
+
+def test_what_was_published_is_kept_for_later_jobs(open_shop: Any) -> None:
+    job = open_shop.prepare(DAY)
+    assert publish(job) == job.recall("publish", PublishResult)
