@@ -187,6 +187,12 @@ def write_shop(root: Path) -> Shop:
     return shop
 
 
+@pytest.fixture(autouse=True)
+def _registry_of_its_own() -> None:
+    """Training in this process has set where MLflow is: the world of another test."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """A fresh world, nothing trained yet."""

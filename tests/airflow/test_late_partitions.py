@@ -35,7 +35,6 @@ def nightly(open_shop: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     open_shop.write_model(spec=spec)
     monkeypatch.setenv("LAMPLIGHTER_HOME", str(open_shop.settings.home))
     monkeypatch.setenv("LAMPLIGHTER_MODELS", str(open_shop.settings.models))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return open_shop
 
 

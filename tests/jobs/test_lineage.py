@@ -215,7 +215,6 @@ def test_a_composite_key_is_given_column_by_column_or_with_commas(shop: Any) -> 
 
 def command(shop: Any, *arguments: str) -> Any:
     variables = {"LAMPLIGHTER_HOME": str(shop.settings.home), "LAMPLIGHTER_MODELS": str(shop.settings.models)}
-    variables["MLFLOW_TRACKING_URI"] = ""  # training sets it in its process, and other tests trained elsewhere
     return CliRunner().invoke(app, ["lineage", "toys", *arguments], env={**variables, "COLUMNS": "200"})
 
 
