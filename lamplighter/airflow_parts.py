@@ -50,7 +50,8 @@ class _Part:
 def keep_running(commands: Mapping[str, Sequence[str]]) -> None:
     """Run the commands, each one again when it ends, until this process is interrupted or terminated."""
     parts = [_Part(name, command) for name, command in commands.items()]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for end in (signal.SIGINT, signal.SIGTERM):  # the first is ignored in what a shell starts in the background
+        signal.signal(end, signal.default_int_handler)
     try:
         while True:
             for part in parts:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import settings
 from tally import SEED, TALLY
 
 from jobs.context import JobContext
+from jobs.engines.warm import close as close_the_warm_engine
 from jobs.settings import Settings
 
 # a worker of pytest-xdist has none, and pyspark, which Great Expectations imports, then believes that doctests run
@@ -188,9 +190,11 @@ def write_shop(root: Path) -> Shop:
 
 
 @pytest.fixture(autouse=True)
-def _registry_of_its_own() -> None:
-    """Training in this process has set where MLflow is: the world of another test."""
+def _nothing_of_another_test() -> Iterator[None]:
+    """Training in this process has set where MLflow is, and scoring keeps its engine open for the next partition."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    yield
+    close_the_warm_engine()
 
 
 @pytest.fixture
