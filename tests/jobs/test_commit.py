@@ -214,7 +214,9 @@ def _log(path: Any, version: int) -> list[dict[str, Any]]:
 
 def test_a_commit_names_its_attempt_and_says_that_it_changes_data(open_shop: Any) -> None:
     made = publish(open_shop.prepare(DAY)).publication
-    about, *actions = _log(predictions_path(open_shop.settings, open_shop.job(DAY).spec), 1)
+    path = predictions_path(open_shop.settings, open_shop.job(DAY).spec)
+    assert made.score_mean == pytest.approx(DeltaTable(str(path)).to_pandas()["score"].mean(), rel=1e-12)
+    about, *actions = _log(path, 1)
     assert about["commitInfo"]["lamplighter.attempt"] == made.run  # a name that older commits have, too
     assert [action["add"]["dataChange"] for action in actions if "add" in action] == [True] * made_files(open_shop)
 
