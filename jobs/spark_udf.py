@@ -80,9 +80,10 @@ class ScoreRows:
         for table in _together(batches):
             scores, reasons = self.scored(table)
             version = pa.array(np.full(len(table), self.version, np.int32))
-            keys = table.select(list(self.spec.key))
-            more = pa.table({"score": scores, "model_version": version, "reason": reasons})
-            yield from pa.table([*keys.columns, *more.columns], [*keys.column_names, *more.column_names]).to_batches()
+            found = table.select(list(self.spec.key))
+            for name, values in (("score", scores), ("model_version", version), ("reason", reasons)):
+                found = found.append_column(name, values)
+            yield from found.to_batches()
 
 
 def register_udf(spark: SparkSession, which: str, name: str | None = None, settings: Settings | None = None) -> Version:

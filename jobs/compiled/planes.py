@@ -72,9 +72,8 @@ class Planes:
             rows = slice(start, min(start + at_once, batch.rows))
             bins, place = self._binned(batch, rows)
             part = np.ascontiguousarray(total[:, rows])
-            add_planes(
-                bins, place, first, column, limit, keep, self._value.astype(total.dtype), self._leaf, self._output, part
-            )
+            value = self._value.astype(total.dtype, copy=False)
+            add_planes(bins, place, first, column, limit, keep, value, self._leaf, self._output, part)
             total[:, rows] = part
 
     def _binned(self, batch: Batch, rows: slice) -> tuple[Bins, np.ndarray[Any, np.dtype[np.int32]]]:

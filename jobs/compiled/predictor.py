@@ -109,7 +109,7 @@ class _TreeModel:
                 model.null_left,
                 model.split,
                 model.sets,
-                model.value.astype(sums),
+                model.value.astype(sums, copy=False),
                 total,
             )
         if model.divisor != 1.0:
