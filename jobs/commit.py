@@ -1,8 +1,9 @@
-"""Commits to the two tables of a model: fenced, atomic, and the second one following the first.
+"""Commits to the tables of a model: fenced, atomic, and the others following the first.
 
 The predictions are the first: their commit carries the transaction number after the one that was read when the attempt
-began, so an attempt that was overtaken cannot commit any more. It lists the files of the rejected rows, whose table
-follows in a commit of its own. Cut off between the two, the same job finishes it when it runs again, or the next plan.
+began, so an attempt that was overtaken cannot commit any more. It lists the files of the rejected rows, and of the
+shadow's scores, whose tables follow in commits of their own. Cut off in between, the same job finishes it when it runs
+again, or the next plan.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from jobs.table import (
     open_table,
     open_version,
     predictions_path,
+    predictions_schema,
     publication_of,
     rejected_path,
     rejected_schema,
+    shadow_path,
 )
 
 if TYPE_CHECKING:
@@ -85,20 +88,34 @@ def not_overtaken(job: JobContext, fence: Fence) -> None:
 
 
 def follow(job: JobContext) -> None:
-    """Let the rejected rows follow the predictions that readers see, unless they have. Raises Unavailable."""
-    path, beside = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
+    """Let the rejected rows, and the scores of the shadow, follow the predictions that readers see, unless they have.
+
+    Raises Unavailable.
+    """
+    path = predictions_path(job.settings, job.spec)
     there = publication_of(path, job.partition.key)
     if there is None or there.rejected_files is None:
         return
     table = open_version(path, there.table_version)  # its number then: somebody may have published since
-    number = _transaction(job, table)
-    columns = rejected_schema(_key_of(table, job.spec.key))
+    number, key = _transaction(job, table), _key_of(table, job.spec.key)
+    beside = rejected_path(job.settings, job.spec)
+    _keep_up(job, beside, rejected_schema(key), there.rejected_files, number, there.run)
+    shadow = shadow_path(job.settings, job.spec)
+    if there.shadow is not None or open_table(shadow) is not None:  # scores of another publication would go with no row
+        files = there.shadow.files if there.shadow else ()
+        _keep_up(job, shadow, predictions_schema(key), files, number, there.run)
+
+
+def _keep_up(
+    job: JobContext, path: Place, columns: pa.Schema, files: Sequence[WrittenFile], number: int, attempt: str
+) -> None:
+    """Have a table hold what goes with the publication of that number, unless it does, or is further on."""
     for _ in range(TRIES):
-        rejected = open_table(beside)
-        if rejected is not None and _transaction(job, rejected) >= number:
+        table = open_table(path)
+        if table is not None and _transaction(job, table) >= number:
             return
-        rejected = rejected or ensure_table(beside, columns)
-        if _replace(job, beside, rejected, columns, there.rejected_files, number, there.run, {}):
+        table = table or ensure_table(path, columns)
+        if _replace(job, path, table, columns, files, number, attempt, {}):
             return
     raise _busy(job)
 

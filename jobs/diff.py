@@ -1,4 +1,4 @@
-"""What a restatement changed: two publications of one partition, row by row.
+"""What a restatement changed, or would change: two publications of one partition, or a shadow, row by row.
 
 Both sides are read in batches and put by the hash of their keys into buckets on disk; then bucket after bucket is
 joined (a Grace hash join: Kitsuregawa, Tanaka, Moto-Oka 1983). In memory are one bucket of each side, eight bytes for
@@ -8,7 +8,7 @@ each changed row, and the keys of the rejected rows.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from jobs.table import (
     predictions_path,
     publications,
     rejected_path,
+    shadow_path,
 )
 
 if TYPE_CHECKING:
@@ -86,10 +87,21 @@ class Diff:
     movers: tuple[Mover, ...]
     newly_rejected: dict[str, int]
     no_longer_rejected: dict[str, int]
+    shadow: bool = False
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """What the two sides are called."""
+        return ("production", "shadow") if self.shadow else ("before", "after")
 
     def sentence(self) -> str:
         """The difference for a person."""
         b, a = self.before, self.after
+        if self.shadow:
+            return (
+                f"{a.model} {a.partition}, version {b.version} in production and version {a.version} in the shadow: "
+                f"{self.rows_changed:,} rows have another score, {self.rows_same:,} the same."
+            )
         what = f"{a.model} {a.partition}, table version {b.table_version} to {a.table_version}"
         if not (self.rows_added or self.rows_removed or self.rows_changed):
             return f"{what}: no row was added, removed or changed."
@@ -102,19 +114,21 @@ class Diff:
         )
 
 
-def diff(job: JobContext, before: int | None = None, after: int | None = None) -> Diff:
+def diff(job: JobContext, before: int | None = None, after: int | None = None, *, shadow: bool = False) -> Diff:
     """Compare what readers saw of a partition at two versions of the table; the last two publications unless given.
 
-    Raises Misconfigured when the partition was not published by then, or only once.
+    With `shadow` the sides are what readers saw (at `after`), and what the version in staging made of the same rows.
+    Raises Misconfigured when the partition was not published by then, or only once, or without a shadow.
     """
-    old, new = _sides(job, before, after)
+    old, new = _beside(job, after) if shadow else _sides(job, before, after)
     path = predictions_path(job.settings, job.spec)
+    files = _files(path, old), _shadow_files(job, old) if shadow else _files(path, new)
     make_folder(job.settings.cache, "LAMPLIGHTER_CACHE")
     with TemporaryDirectory(prefix="diff-", dir=job.settings.cache) as scratch:
         buckets = buckets_for(max(old.rows_scored, new.rows_scored))
         sides = [
-            spread(_files(path, side), job.spec.key, buckets, Path(scratch) / name)
-            for name, side in (("before", old), ("after", new))
+            spread(side, job.spec.key, buckets, Path(scratch) / name)
+            for name, side in zip(("before", "after"), files, strict=True)
         ]
         found = _compare(sides[0], sides[1], job.spec.key)
         low, high = min(s.low for s in sides), max(s.high for s in sides)
@@ -137,20 +151,36 @@ def diff(job: JobContext, before: int | None = None, after: int | None = None) -
         movers=tuple(found.movers),
         newly_rejected=newly,
         no_longer_rejected=no_longer,
+        shadow=shadow,
     )
 
 
 def _sides(job: JobContext, before: int | None, after: int | None) -> tuple[Publication, Publication]:
     """The publications that readers saw at two versions of the table."""
+    found, what = _published(job), f"{job.spec.model} {job.partition.key}"
+    new = _seen(found, after, what)
+    old = _seen(found, new.table_version - 1 if before is None and new.table_version else before, what)
+    return old, new
+
+
+def _beside(job: JobContext, at: int | None) -> tuple[Publication, Publication]:
+    """What readers saw at a version of the table, and the same as the version in staging would have published it."""
+    what = f"{job.spec.model} {job.partition.key}"
+    seen = _seen(_published(job), at, what)
+    if seen.shadow is None:
+        raise Misconfigured(
+            f"{what} was published without a shadow: with `shadow: true` in the spec, the version that is in staging "
+            f"when a partition is planned scores it, too."
+        )
+    return seen, replace(seen, version=seen.shadow.version, digest=seen.shadow.digest, score_mean=None)
+
+
+def _published(job: JobContext) -> list[Publication]:
     model, partition = job.spec.model, job.partition.key
     found = [p for p in publications(predictions_path(job.settings, job.spec)) if p.partition == partition]
     if not found:
         raise Misconfigured(f"{model} {partition} was never published: there is nothing to compare.")
-    new = _seen(found, after, f"{model} {partition}")
-    old = _seen(
-        found, new.table_version - 1 if before is None and new.table_version else before, f"{model} {partition}"
-    )
-    return old, new
+    return found
 
 
 def _seen(found: Sequence[Publication], at: int | None, what: str) -> Publication:
@@ -164,6 +194,11 @@ def _seen(found: Sequence[Publication], at: int | None, what: str) -> Publicatio
 def _files(path: Place, side: Publication) -> list[Place]:
     table = open_table(path, side.table_version)
     return [] if table is None else files_of(table, path, PARTITION, side.partition)
+
+
+def _shadow_files(job: JobContext, side: Publication) -> list[Place]:
+    path = shadow_path(job.settings, job.spec)
+    return [path / file.path for file in (side.shadow.files if side.shadow else ())]
 
 
 @dataclass

@@ -30,17 +30,21 @@ def picture(found: Diff) -> bytes:
 
 def _scores(axes: Axes, found: Diff) -> None:
     for side, histogram, colour, name in (
-        (found.before, found.scores_before, BEFORE, "before"),
-        (found.after, found.scores_after, AFTER, "after"),
+        (found.before, found.scores_before, BEFORE, found.sides[0]),
+        (found.after, found.scores_after, AFTER, found.sides[1]),
     ):
         label = f"{name}: version {side.version}, {sum(histogram.counts):,} rows"
-        axes.stairs(histogram.counts, histogram.edges, color=colour, linewidth=2, label=label, fill=name == "before")
+        axes.stairs(histogram.counts, histogram.edges, color=colour, linewidth=2, label=label, fill=colour == BEFORE)
     axes.set(xlabel="Score", ylabel="Rows", title="Scores")
     axes.legend()
 
 
 def _changes(axes: Axes, found: Diff) -> None:
-    axes.set(xlabel="After minus before", ylabel="Rows", title=f"Changes of {found.rows_changed:,} rows")
+    axes.set(
+        xlabel=f"{found.sides[1]} minus {found.sides[0]}".capitalize(),
+        ylabel="Rows",
+        title=f"Changes of {found.rows_changed:,} rows",
+    )
     if found.changes is None:
         axes.text(0.5, 0.5, "No score changed", ha="center", transform=axes.transAxes)
         return

@@ -45,7 +45,7 @@ class WrittenFile:
 class FragmentResult:
     """What became of a fragment's rows. Score statistics are over the finite scores.
 
-    `reused` says that an earlier attempt had scored it.
+    `reused` says that an earlier attempt had scored it, `shadow_fault` why the shadow has not.
     """
 
     fragment: int
@@ -60,11 +60,14 @@ class FragmentResult:
     predictions: WrittenFile | None
     rejected: WrittenFile | None
     reused: bool = False
+    shadow: WrittenFile | None = None
+    shadow_fault: str = ""
 
 
 def fragments_key(plan: Plan) -> str:
     """What fragments that may stand for each other have in common: fence, version, input, code, how they are cut."""
     same = [plan.version.number, plan.version.digest, plan.input_digest, plan.code]
+    same += [plan.shadow.number, plan.shadow.digest] if plan.shadow else []
     cut = [[fragment.file, *fragment.row_groups] for fragment in plan.fragments]
     return f"{plan.predictions.transaction:06d}-{digest([same, cut])[:32]}"
 
@@ -93,15 +96,14 @@ def keep_record(path: Place, result: FragmentResult) -> None:
     keep_json(path, result)
 
 
-def known(path: Place, predictions: Place, rejected: Place) -> FragmentResult | None:
-    """The result that an earlier attempt left, if its files are intact."""
+def known(path: Place, predictions: Place, rejected: Place, shadow: Place | None = None) -> FragmentResult | None:
+    """The result that an earlier attempt left, if its files are intact, each in the folder of its table."""
     try:
         found = from_json(FragmentResult, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
-    there = (found.predictions is None or found.predictions.is_intact(predictions)) and (
-        found.rejected is None or found.rejected.is_intact(rejected)
-    )
+    files = ((found.predictions, predictions), (found.rejected, rejected), (found.shadow, shadow))
+    there = all(file is None or (folder is not None and file.is_intact(folder)) for file, folder in files)
     return found if there else None
 
 

@@ -13,11 +13,12 @@ import pyarrow.dataset as ds
 
 from jobs.errors import Misconfigured
 from jobs.storage import Place, arrow
-from jobs.table import PARTITION, open_table, predictions_path, rejected_path
+from jobs.table import PARTITION, open_table, predictions_path, rejected_path, shadow_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobs.fragments import WrittenFile
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
     from jobs.table import Publication
@@ -43,7 +44,8 @@ def find_row(settings: Settings, spec: ModelSpec, publication: Publication, key:
     scored = _read(predictions_path(settings, spec), publication.table_version, publication.partition, named)
     if scored:
         score, version = scored[0]["score"], scored[0]["model_version"]
-        return RowLineage(named, score, version, None, f"The row has the score {score:.6g}, by version {version}.")
+        said = f"The row has the score {score:.6g}, by version {version}."
+        return RowLineage(named, score, version, None, said + _in_the_shadow(settings, spec, publication, named))
     rejected = _rejected(settings, spec, publication, named)
     if rejected:
         reason = rejected[0]["reason"]
@@ -69,9 +71,20 @@ def _rejected(
     path = rejected_path(settings, spec)
     if publication.rejected_files is None:
         return _read(path, publication.rejected_table_version, publication.partition, named)
+    return _in_files(path, publication.rejected_files, named)
+
+
+def _in_the_shadow(settings: Settings, spec: ModelSpec, publication: Publication, named: dict[str, str]) -> str:
+    """What the version in staging made of the row, as a sentence."""
+    shadow = publication.shadow
+    found = _in_files(shadow_path(settings, spec), shadow.files, named) if shadow else []
+    return f" In the shadow it has {found[0]['score']:.6g}, by version {found[0]['model_version']}." if found else ""
+
+
+def _in_files(table: Place, files: Sequence[WrittenFile], named: dict[str, str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for file in publication.rejected_files:
-        where, filesystem = arrow(path / file.path)
+    for file in files:
+        where, filesystem = arrow(table / file.path)
         rows = ds.dataset(where, filesystem=filesystem)
         found += rows.to_table(filter=_wanted(rows.schema, named)).to_pylist()
     return found

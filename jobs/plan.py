@@ -12,7 +12,8 @@ from jobs.source import SourceFile, input_digest
 from jobs.spec_file import code_digest
 from jobs.steps import step
 from jobs.table import Publication, app_id, open_table, predictions_path, publication_in
-from model_registry.resolution import resolve
+from model_registry.errors import LamplighterError
+from model_registry.resolution import challenger, resolve
 from model_registry.store import Version
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that the later jobs of the run need to know; `published` when there is nothing left to do."""
+    """Everything that the later jobs of the run need to know; `published` when there is nothing left to do.
+
+    `shadow` is the version in staging that scores beside `version`, `no_shadow` why there is none although it is asked
+    for.
+    """
 
     model: str
     partition: str
@@ -45,6 +50,8 @@ class Plan:
     predictions: Fence
     published: bool
     source_version: int | None = None
+    shadow: Version | None = None
+    no_shadow: str = ""
 
     def sentence(self) -> str:
         """The plan for a person."""
@@ -53,7 +60,9 @@ class Plan:
         if self.published:
             return f"{what} were published by version {self.version.number} from the same input: nothing to do."
         override = f", in production by an override {self.version.override}" if self.version.override else ""
-        return f"{what} are to be scored by version {self.version.number}{override}."
+        beside = f", and in the shadow by version {self.shadow.number}" if self.shadow else ""
+        without = f" No shadow: {self.no_shadow}" if self.no_shadow else ""
+        return f"{what} are to be scored by version {self.version.number}{override}{beside}.{without}"
 
 
 def plan(job: JobContext, selector: str = "as-of") -> Plan:
@@ -64,6 +73,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     spec, partition = job.spec, job.partition
     settle(job)
     version = resolve(job.registry(), spec.model, selector, partition.start)
+    shadow, no_shadow = _shadow(job, version) if spec.shadow else (None, "")
     step("plan:resolved")
     found = find_input(job.settings, spec, partition)
     files = found.files
@@ -90,10 +100,21 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         predictions=Fence.of(table, app_id(partition)),
         published=same,
         source_version=found.version,
+        shadow=shadow,
+        no_shadow=no_shadow,
     )
     job.keep("plan", result)
     step("plan:kept")
     return result
+
+
+def _shadow(job: JobContext, version: Version) -> tuple[Version | None, str]:
+    """The version in staging, unless it is the one in production; or why there is none: production does not wait."""
+    try:
+        found = challenger(job.registry(), job.spec.model, job.partition.start)
+    except LamplighterError as error:
+        return None, str(error)
+    return (None, f"{found} scores already.") if found.number == version.number else (found, "")
 
 
 def _is_ours(newest: Publication | None, model: str) -> None:

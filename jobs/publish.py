@@ -19,7 +19,15 @@ from jobs.score import ScoreResult
 from jobs.steps import step
 from jobs.storage import read_schema
 from jobs.sweep import sweep
-from jobs.table import Publication, back_from, open_version, predictions_path, predictions_schema, publication_of
+from jobs.table import (
+    Publication,
+    Shadowed,
+    back_from,
+    open_version,
+    predictions_path,
+    predictions_schema,
+    publication_of,
+)
 
 if TYPE_CHECKING:
     from jobs.context import JobContext
@@ -109,7 +117,14 @@ def _describe(job: JobContext, plan: Plan, scored: ScoreResult, content: str) ->
         seconds=job.seconds_since("plan"),
         content=content,
         source_version=plan.source_version,
+        shadow=_shadowed(plan, scored),
     )
+
+
+def _shadowed(plan: Plan, scored: ScoreResult) -> Shadowed | None:
+    if plan.shadow is None or scored.shadow != plan.shadow.number:
+        return None
+    return Shadowed(plan.shadow.number, plan.shadow.digest, tuple(_files(scored, "shadow")))
 
 
 def _files(scored: ScoreResult, which: str) -> list[WrittenFile]:

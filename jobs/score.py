@@ -10,26 +10,32 @@ from uuid import uuid4
 from jobs.commit import not_overtaken
 from jobs.engines.choose import choose_engine
 from jobs.engines.warm import warm
-from jobs.errors import Rejected
+from jobs.errors import LamplighterError, Rejected
 from jobs.fragments import FragmentResult, fragments_key
 from jobs.input_gate import InputGateResult
 from jobs.plan import Plan
 from jobs.progress import shown
 from jobs.score_fragment import FragmentTask, score_fragment, total_reasons
 from jobs.scorer import load_scorer
+from jobs.shadow import ShadowTask
 from jobs.steps import step
-from jobs.table import predictions_path, rejected_path
+from jobs.table import predictions_path, rejected_path, shadow_path
 from model_registry.artifacts import cached, verified
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from jobs.context import JobContext
+    from model_registry.store import Version
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What became of a partition's rows, and in which files they lie until they are published."""
+    """What became of a partition's rows, and in which files they lie until they are published.
+
+    `shadow` is the version in staging that has scored them, too; `shadow_fault` why none has, although it should.
+    """
 
     model: str
     partition: str
@@ -44,6 +50,8 @@ class ScoreResult:
     unchanged: bool = False
     reused: int = 0
     seconds: float | None = None
+    shadow: int | None = None
+    shadow_fault: str = ""
 
     def sentence(self) -> str:
         """The result for a person."""
@@ -53,8 +61,13 @@ class ScoreResult:
         again = f" {self.reused} of {len(self.fragments)} fragments were done before." if self.reused else ""
         return (
             f"{self.model} {self.partition}: {self.rows_scored:,} rows scored by version {self.version} on "
-            f"{self.engine}, {self.rows_rejected:,} rejected{why}.{again}"
+            f"{self.engine}, {self.rows_rejected:,} rejected{why}.{again}{self._of_the_shadow()}"
         )
+
+    def _of_the_shadow(self) -> str:
+        if self.shadow_fault:
+            return f" The shadow has none: {self.shadow_fault}"
+        return f" Version {self.shadow} scored them in the shadow." if self.shadow else ""
 
 
 def score(job: JobContext, engine: str | None = None) -> ScoreResult:
@@ -71,11 +84,12 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
         job.keep("score", result)
         return result
     _gate_is_open(job, plan)
-    files = cached(plan.version, job.settings.cache) or _fetched(job, plan)  # without MLflow, on all nights but one
+    files = _files_of(job, plan.version)
     load_scorer(str(files)).check_features(job.spec)
     chosen = choose_engine(engine or job.spec.engine.name, plan.rows, job.spec.engine.workers, job.settings)
     attempt = uuid4().hex[:12]  # a new one each time: the files of another attempt may be what readers see
-    tasks = _tasks(job, plan, str(files), attempt)
+    shadow, fault = _shadow(job, plan)
+    tasks = _tasks(job, plan, str(files), attempt, shadow)
     began = monotonic()
     try:
         with warm(chosen) as running:
@@ -86,6 +100,7 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     except FileNotFoundError:  # whoever has published meanwhile has swept, too
         not_overtaken(job, plan.predictions)
         raise
+    fault = fault or (_fault_of(results) if shadow else "")
     result = ScoreResult(
         model=plan.model,
         partition=plan.partition,
@@ -99,17 +114,41 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
         attempt=attempt,
         reused=sum(r.reused for r in results),
         seconds=round(monotonic() - began, 3),
+        shadow=shadow.version if shadow and not fault else None,
+        shadow_fault=fault,
     )
     job.keep("score", result)
     step("score:kept")
     return result
 
 
-def _fetched(job: JobContext, plan: Plan) -> Path:
-    return verified(job.registry().store, plan.version, job.settings.cache)
+def _files_of(job: JobContext, version: Version) -> Path:
+    """A version's files, without MLflow on all nights but one."""
+    cache = job.settings.cache
+    return cached(version, cache) or verified(job.registry().store, version, cache)
 
 
-def _tasks(job: JobContext, plan: Plan, files: str, attempt: str) -> list[FragmentTask]:
+def _shadow(job: JobContext, plan: Plan) -> tuple[ShadowTask | None, str]:
+    """What the shadow needs, or why it cannot score: production does not wait for it."""
+    if plan.shadow is None:
+        return None, plan.no_shadow
+    try:
+        files = str(_files_of(job, plan.shadow))
+        load_scorer(files).check_features(job.spec)
+    except LamplighterError as error:
+        return None, str(error)
+    return ShadowTask(plan.shadow.number, files, str(shadow_path(job.settings, job.spec))), ""
+
+
+def _fault_of(results: Sequence[FragmentResult]) -> str:
+    """Why the shadow's scores are not those of all rows, or nothing."""
+    if any(r.rows_scored != (r.shadow.rows if r.shadow else 0) for r in results):
+        said = (r.shadow_fault for r in results if r.shadow_fault)
+        return next(said, "an earlier attempt has scored some fragments without it.")
+    return ""
+
+
+def _tasks(job: JobContext, plan: Plan, files: str, attempt: str, shadow: ShadowTask | None) -> list[FragmentTask]:
     key = fragments_key(plan)
     return [
         FragmentTask(
@@ -123,6 +162,7 @@ def _tasks(job: JobContext, plan: Plan, files: str, attempt: str) -> list[Fragme
             attempt=attempt,
             fence=plan.predictions.transaction,
             key=key,
+            shadow=shadow,
         )
         for fragment in plan.fragments
     ]

@@ -17,11 +17,12 @@ from jobs.fragment_file import FragmentFile
 from jobs.fragments import FragmentResult, file_name, keep_record, known, record_path
 from jobs.plan import Fragment
 from jobs.scorer import load_scorer
+from jobs.shadow import Shadow, ShadowTask
 from jobs.source import file_and_folder
 from jobs.spec import FeatureKind, ModelSpec
 from jobs.steps import step
-from jobs.storage import place
-from jobs.table import predictions_schema, publishable, rejected_schema
+from jobs.storage import Place, place
+from jobs.table import predictions_of, publishable, rejected_schema
 from jobs.treat import treat
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class FragmentTask:
     attempt: str
     fence: int
     key: str
+    shadow: ShadowTask | None = None
 
 
 def score_fragment(task: FragmentTask) -> FragmentResult:
@@ -53,14 +55,16 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     """
     listen_for_faults()  # in a worker of any engine
     fragment, reasons, total = task.fragment, Counter[str](), _Scores()
-    predictions_folder, rejected_folder = place(task.predictions_folder), place(task.rejected_folder)
-    record = record_path(predictions_folder, task.partition, task.key, fragment.number)
-    if (before := known(record, predictions_folder, rejected_folder)) is not None:
+    if (before := _before(task)) is not None:
         return replace(before, reused=True)
     rows_in = 0
     name = file_name(task.partition, task.fence, task.attempt, fragment.number)
-    with FragmentFile(task.predictions_folder, name) as good, FragmentFile(task.rejected_folder, name) as bad:
-        for predictions, rejected in _scored(task):
+    with (
+        FragmentFile(task.predictions_folder, name) as good,
+        FragmentFile(task.rejected_folder, name) as bad,
+        Shadow(task.shadow, name) as shadow,
+    ):
+        for predictions, rejected in _scored(task, shadow):
             rows_in += len(predictions) + (len(rejected) if rejected else 0)
             total.add(predictions["score"].to_numpy())
             step("score:read")
@@ -80,15 +84,27 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
         score_sum=total.sum,
         predictions=good.written(),
         rejected=bad.written(),
+        shadow=shadow.written(),
+        shadow_fault=shadow.fault,
     )
     step("score:written")
-    keep_record(record, result)
+    keep_record(_record(task), result)
     step("score:recorded")
     return result
 
 
-def _scored(task: FragmentTask) -> Iterator[tuple[pa.Table, pa.Table | None]]:
-    """The predictions and the rejected rows of each batch of the fragment."""
+def _record(task: FragmentTask) -> Place:
+    return record_path(place(task.predictions_folder), task.partition, task.key, task.fragment.number)
+
+
+def _before(task: FragmentTask) -> FragmentResult | None:
+    """What an earlier attempt left of the fragment, intact."""
+    shadow = place(task.shadow.folder) if task.shadow else None
+    return known(_record(task), place(task.predictions_folder), place(task.rejected_folder), shadow)
+
+
+def _scored(task: FragmentTask, shadow: Shadow) -> Iterator[tuple[pa.Table, pa.Table | None]]:
+    """The predictions and the rejected rows of each batch of the fragment, which the shadow scores beside it."""
     spec, fragment = task.spec, task.fragment
     columns = list(dict.fromkeys([*spec.key, *spec.features]))
     where = file_and_folder(fragment.file)
@@ -99,14 +115,14 @@ def _scored(task: FragmentTask) -> Iterator[tuple[pa.Table, pa.Table | None]]:
         treated = treat(table, spec, where)
         good = treated.good
         score = scorer.score(table, treated, where)
-        keys = publishable(treated.keys, where)
-        if good.all():
-            yield _predictions(keys, score, task.version), None
-        else:
+        keys, rejected = publishable(treated.keys, where), None
+        if not good.all():
             rejected = pa.table(
                 [*keys.filter(pa.array(~good)).columns, treated.why()], schema=rejected_schema(keys.schema)
             )
-            yield _predictions(keys.filter(pa.array(good)), score, task.version), rejected
+            keys = keys.filter(pa.array(good))
+        shadow.score(table, treated, keys, where)
+        yield predictions_of(keys, score, task.version), rejected
 
 
 class _Scores:
@@ -125,11 +141,6 @@ class _Scores:
             self.low = min(float(finite.min()), self.low if self.low is not None else math.inf)
             self.high = max(float(finite.max()), self.high if self.high is not None else -math.inf)
             self.sum += float(finite.sum())
-
-
-def _predictions(keys: pa.Table, score: np.ndarray[Any, Any], version: int) -> pa.Table:
-    arrays = [*keys.columns, pa.array(score), pa.array(np.full(len(score), version, dtype=np.int32))]
-    return pa.table(arrays, schema=predictions_schema(keys.schema))
 
 
 def total_reasons(reasons: list[Mapping[str, int]]) -> dict[str, int]:

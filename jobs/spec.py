@@ -171,6 +171,9 @@ class ModelSpec(Part):
     schedules: Schedules = Schedules()
     engine: EngineChoice = EngineChoice()
     output: Output
+    shadow: bool = False
+    """Let the version in staging score the same rows, too, into the table `<table>_shadow`. Whatever is wrong with it,
+    production goes on."""
     reject_budget: float = Field(ge=0, le=1)
     """Largest share of a partition's rows that may be rejected; over it nothing is published."""
     retries: Retries = Retries()

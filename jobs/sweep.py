@@ -22,6 +22,7 @@ from jobs.table import (
     publication_in,
     publications,
     rejected_path,
+    shadow_path,
 )
 
 if TYPE_CHECKING:
@@ -30,16 +31,30 @@ if TYPE_CHECKING:
     from jobs.context import JobContext
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
+    from jobs.table import Publication
 
 
 def named_files(settings: Settings, spec: ModelSpec) -> set[Place]:
     """The files that any publication of the model has ever named.
 
-    Rejected rows count from the commit of their predictions on, also while their own table has yet to follow.
+    Rejected rows and a shadow's scores count from the commit of the predictions on, also while their tables have yet to
+    follow.
     """
-    predictions, rejected = predictions_path(settings, spec), rejected_path(settings, spec)
-    listed = {rejected / file.path for p in publications(predictions) for file in p.rejected_files or ()}
-    return listed | _added(predictions) | _added(rejected)
+    tables = tables_of(settings, spec)
+    listed = {path for p in publications(tables[0]) for path in _beside(settings, spec, p)}
+    return listed.union(*map(_added, tables))
+
+
+def tables_of(settings: Settings, spec: ModelSpec) -> tuple[Place, ...]:
+    """The folders of the model's tables, that of the predictions first."""
+    return predictions_path(settings, spec), rejected_path(settings, spec), shadow_path(settings, spec)
+
+
+def _beside(settings: Settings, spec: ModelSpec, publication: Publication) -> set[Place]:
+    """The files that a publication lists for the tables that follow its own."""
+    rejected, shadow = rejected_path(settings, spec), shadow_path(settings, spec)
+    found = {rejected / file.path for file in publication.rejected_files or ()}
+    return found | {shadow / file.path for file in (publication.shadow.files if publication.shadow else ())}
 
 
 def sweep(job: JobContext) -> None:
@@ -47,13 +62,12 @@ def sweep(job: JobContext) -> None:
 
     What readers see is known from the table as it is; the whole history is read only when other files are there.
     """
-    predictions = predictions_path(job.settings, job.spec)
-    table = open_table(predictions)
+    tables = tables_of(job.settings, job.spec)
+    predictions, table = tables[0], open_table(tables[0])
     now = (table.transaction_version(app_id(job.partition)) or 0) if table is not None else 0
     folder = f"partition={job.partition.key}"
-    rejected = rejected_path(job.settings, job.spec)
-    there = {path for place in (predictions, rejected) for path in (place / folder).glob("*.parquet")}
-    left = {path for path in there if _passed(path, now)} - _seen(table, predictions, rejected, job.partition.key)
+    there = {path for place in tables for path in (place / folder).glob("*.parquet")}
+    left = {path for path in there if _passed(path, now)} - _seen(job, table, predictions)
     for path in left - named_files(job.settings, job.spec) if left else ():
         path.unlink(missing_ok=True)
     for records in (predictions / RECORDS / folder).glob("*"):
@@ -61,13 +75,13 @@ def sweep(job: JobContext) -> None:
             remove_tree(records)
 
 
-def _seen(table: DeltaTable | None, predictions: Place, rejected: Place, partition: str) -> set[Place]:
-    """The files of the publication of the partition that readers see, those of the rejected rows included."""
-    publication = publication_in(table, predictions, partition)
+def _seen(job: JobContext, table: DeltaTable | None, predictions: Place) -> set[Place]:
+    """The files of the publication of the partition that readers see, those of the tables that follow included."""
+    publication = publication_in(table, predictions, job.partition.key)
     if table is None or publication is None:
         return set()
-    beside = {rejected / file.path for file in publication.rejected_files or ()}
-    return beside | set(files_of(table, predictions, PARTITION, partition))
+    beside = _beside(job.settings, job.spec, publication)
+    return beside | set(files_of(table, predictions, PARTITION, job.partition.key))
 
 
 def _passed(path: Place, now: int) -> bool:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, Schema
@@ -39,6 +40,15 @@ CHECKPOINTS = {"delta.checkpointInterval": "10"}
 
 
 @dataclass(frozen=True)
+class Shadowed:
+    """What the version in staging made of the same rows; its table follows the predictions."""
+
+    version: int
+    digest: str
+    files: tuple[WrittenFile, ...]
+
+
+@dataclass(frozen=True)
 class Publication:
     """One commit that replaced a partition of a table of predictions. `seconds` went by from its plan to it."""
 
@@ -62,6 +72,7 @@ class Publication:
     published_at: datetime | None = None
     content: str = ""
     source_version: int | None = None  # of a Delta table that the rows came from
+    shadow: Shadowed | None = None
 
 
 def predictions_path(settings: Settings, spec: ModelSpec) -> Place:
@@ -74,9 +85,20 @@ def rejected_path(settings: Settings, spec: ModelSpec) -> Place:
     return settings.tables / f"{spec.output.table}_rejected"
 
 
+def shadow_path(settings: Settings, spec: ModelSpec) -> Place:
+    """The folder of the table of what the version in staging would have published."""
+    return settings.tables / f"{spec.output.table}_shadow"
+
+
 def predictions_schema(key: pa.Schema) -> pa.Schema:
     """The columns of a predictions file: the key, `score` and `model_version` (the partition is in the folder)."""
     return pa.schema([*key, pa.field("score", pa.float64()), pa.field("model_version", pa.int32())])
+
+
+def predictions_of(keys: pa.Table, score: np.ndarray[Any, Any], version: int) -> pa.Table:
+    """Rows of a predictions file: keys as `publishable` gives them, with one score each, shape (rows,)."""
+    arrays = [*keys.columns, pa.array(score), pa.array(np.full(len(score), version, dtype=np.int32))]
+    return pa.table(arrays, schema=predictions_schema(keys.schema))
 
 
 def rejected_schema(key: pa.Schema) -> pa.Schema:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from jobs.fragments import RECORDS, fence_of
 from jobs.storage import Place, remove_tree
-from jobs.sweep import named_files
-from jobs.table import app_id_of, open_table, predictions_path, rejected_path
+from jobs.sweep import named_files, tables_of
+from jobs.table import app_id_of, open_table, predictions_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ OLD = timedelta(days=2)
 
 @dataclass(frozen=True)
 class Vacuumed:
-    """What was removed (or would be, in a dry run) from the two tables of a model."""
+    """What was removed (or would be, in a dry run) from the tables of a model."""
 
     model: str
     files: int
@@ -48,11 +48,7 @@ def vacuum(settings: Settings, spec: ModelSpec, older_than: timedelta = OLD, *, 
     fences = _fences(predictions)  # before the names: whoever publishes in between keeps more, and loses nothing
     named = named_files(settings, spec)
     before = time.time() - older_than.total_seconds()
-    found = {
-        path: size
-        for table in (predictions, rejected_path(settings, spec))
-        for path, size in _orphans(table, named, fences, before)
-    }
+    found = {path: size for table in tables_of(settings, spec) for path, size in _orphans(table, named, fences, before)}
     if not dry_run:
         for path in found:
             path.unlink(missing_ok=True)

@@ -81,17 +81,20 @@ def diff(
         int | None, typer.Option(help="Table version that readers saw before; the publication before `--after`.", min=0)
     ] = None,
     after: Annotated[int | None, typer.Option(help="Table version that readers saw after; the newest.", min=0)] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Compare with what the version in staging made of the same rows.")
+    ] = False,
     picture: Annotated[Path | None, typer.Option(help="Also draw it, as a PNG in this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for machines.")] = False,
 ) -> None:
-    """Show what a restatement changed: rows, distribution of the scores, largest movers."""
+    """Show what a restatement changed, or a shadow would: rows, distribution of the scores, largest movers."""
     from jobs.context import JobContext
     from jobs.diff import diff as job
     from jobs.diff_picture import picture as drawn
     from lamplighter.tables_diff import print_diff
 
     try:
-        found = job(JobContext.create(Settings.from_environment(), model, partition), before, after)
+        found = job(JobContext.create(Settings.from_environment(), model, partition), before, after, shadow=shadow)
         if picture is not None:
             _leave(picture, drawn(found))
     except LamplighterError as error:

@@ -18,12 +18,13 @@ def print_diff(found: Diff) -> None:
     """Print what changed between two publications of a partition."""
     out = console()
     out.print(escape(found.sentence()))
-    sides = Table("", "Before", "After", title="Publications", title_justify="left")
+    headings = [name.capitalize() for name in found.sides]
+    sides = Table("", *headings, title="Publications", title_justify="left")
     for (name, before), (_, after) in zip(_about(found.before), _about(found.after), strict=True):
         sides.add_row(name, before, after if after == before else f"[bold]{escape(after)}[/bold]")
     out.print(sides)
     scores = Table("Score", title="Distribution of the scores", title_justify="left")
-    for heading in ("Before", "After"):
+    for heading in headings:
         scores.add_column(heading, justify="right")
     edges = found.scores_before.edges
     counts = zip(edges, edges[1:], found.scores_before.counts, found.scores_after.counts, strict=False)
@@ -31,7 +32,11 @@ def print_diff(found: Diff) -> None:
         scores.add_row(f"{low:.4g} to {high:.4g}", f"{old:,}", f"{new:,}")
     out.print(scores)
     if found.quantiles:
-        changes = Table("Share of the changed rows", title="Changes (after minus before)", title_justify="left")
+        changes = Table(
+            "Share of the changed rows",
+            title=f"Changes ({found.sides[1]} minus {found.sides[0]})",
+            title_justify="left",
+        )
         changes.add_column("Changed by at most", justify="right")
         for share, value in found.quantiles.items():
             changes.add_row(f"{float(share):.0%}", f"{value:+.6g}")
@@ -44,7 +49,7 @@ def print_diff(found: Diff) -> None:
 
 def _print_movers(found: Diff) -> None:
     movers = Table("Row", title="Largest movers", title_justify="left")
-    for heading in ("Before", "After", "Change"):
+    for heading in (*(name.capitalize() for name in found.sides), "Change"):
         movers.add_column(heading, justify="right")
     for mover in found.movers:
         movers.add_row(escape(" ".join(mover.key)), f"{mover.before:.6g}", f"{mover.after:.6g}", f"{mover.change:+.6g}")

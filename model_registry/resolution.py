@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from model_registry.errors import Misconfigured, UnknownVersion
 from model_registry.semver import PATTERN
+from model_registry.store import Stage
+from model_registry.timeline import in_force
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from model_registry.promotion import Registry
     from model_registry.store import Version
 
@@ -39,12 +40,33 @@ def resolve(registry: Registry, model: str, selector: str, at: datetime) -> Vers
     if found is None:
         when = f"at {at:%Y-%m-%d %H:%M} UTC" if selector == Selector.AS_OF else "now"
         raise UnknownVersion(f"{model} has no version in production {when}: retrain and promote one first.")
+    return _blind(found, at)
+
+
+def _blind(found: Version, at: datetime) -> Version:
+    """The version, if it has seen nothing from `at` on. Raises Misconfigured."""
     if found.trained_until > at:
         raise Misconfigured(
             f"{found} has seen data up to {found.trained_until:%Y-%m-%d %H:%M} UTC and cannot score a partition that "
             f"begins at {at:%Y-%m-%d %H:%M} UTC: choose as-of, or a version trained on earlier data."
         )
     return found
+
+
+def challenger(registry: Registry, model: str, at: datetime) -> Version:
+    """The version in staging now, to score a partition beginning at `at` (UTC) beside the one in production.
+
+    Raises UnknownVersion when there is none or it was deleted, and Misconfigured when it has seen data from `at` or
+    later, or was replaced.
+    """
+    with registry.ledger.reading() as session:
+        row = in_force(session.history(model), Stage.staging, datetime.max.replace(tzinfo=UTC))
+    if row is None:
+        raise UnknownVersion(f"{model} has no version in staging.")
+    found = registry.store.version(model, row.version)
+    if found.digest != row.digest:
+        raise Misconfigured(f"{found} is in staging with another digest than was registered: challenge another one.")
+    return _blind(found, at)
 
 
 def named(registry: Registry, model: str, name: str) -> Version:
