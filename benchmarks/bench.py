@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
+PLACE = Path(".lamplighter") / "bench"
 LOOK = 0.5  # seconds: each look at all processes costs a core some ten milliseconds
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "numba", "mlflow", "pyspark", "dask", "ray", "deltalake")
 
@@ -70,8 +71,8 @@ class Session:
             self.peak = max(self.peak, total)
 
 
-def prepare(home: Path, rows: int) -> None:
-    """Lay out the table and put both models into production, unless that was done before."""
+def prepare(home: Path, rows: int, *, others: bool = True) -> None:
+    """Lay out the table and put both models into production, unless that was done before; also as `others` take them."""
     flights.lay_out(home, rows)
     from datetime import timedelta
 
@@ -88,7 +89,8 @@ def prepare(home: Path, rows: int) -> None:
         if not (job.folder / "promote.json").exists():
             for step in (train, evaluate, judge, promote):
                 step(job)
-        save_pyfunc(home, model)
+        if others:
+            save_pyfunc(home, model)
 
 
 def measured(home: Path, model: str, designs: list[str], runs: int) -> list[Session]:
@@ -151,27 +153,37 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     Console(width=100).print(table)
 
 
+def bench(place: Path, rows: int, designs: list[str], runs: int) -> list[dict[str, Any]]:
+    """The figures of all designs on both models, printed as they come; `place` keeps what can be used again."""
+    home = (place / str(rows)).absolute()
+    places = {"HOME": home / "lamplighter", "MODELS": home / "models", "DATA": home / "data"}
+    os.environ |= {f"LAMPLIGHTER_{name}": str(place) for name, place in places.items()} | {"OMP_NUM_THREADS": "1"}
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))  # for workers
+    prepare(home, rows, others=any(design in OTHERS and design != "limit" for design in designs))
+    found = []
+    for model in flights.MODELS:
+        sessions = measured(home, model, designs, runs)
+        found += as_rows(sessions, rows)
+        print_table(found[-len(sessions) :])
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on: the day, the processor, the versions."""
+    about = {"at": time.strftime("%Y-%m-%d"), "processor": _processor(), "cores": len(os.sched_getaffinity(0))}
+    return about | {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
 def main() -> None:
     """Measure, print a table, and write it down."""
     parser = argparse.ArgumentParser(description="How fast a partition is scored.")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--designs", nargs="*", default=[*OTHERS, *OURS])
-    parser.add_argument("--home", type=Path, default=Path(".lamplighter") / "bench")
+    parser.add_argument("--home", type=Path, default=PLACE)
     parser.add_argument("--out", type=Path, default=HERE, help="Where results.json and results.png go.")
     chosen = parser.parse_args()
-    home = (chosen.home / str(chosen.rows)).absolute()
-    places = {"HOME": home / "lamplighter", "MODELS": home / "models", "DATA": home / "data"}
-    os.environ |= {f"LAMPLIGHTER_{name}": str(place) for name, place in places.items()} | {"OMP_NUM_THREADS": "1"}
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))  # for workers
-    prepare(home, chosen.rows)
-    found = []
-    for model in flights.MODELS:
-        sessions = measured(home, model, chosen.designs, chosen.runs)
-        found += as_rows(sessions, chosen.rows)
-        print_table(found[-len(sessions) :])
-    about = {"at": time.strftime("%Y-%m-%d"), "processor": _processor(), "cores": len(os.sched_getaffinity(0))}
-    about |= {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    found, about = bench(chosen.home, chosen.rows, chosen.designs, chosen.runs), machine()
     (chosen.out / "results.json").write_text(json.dumps({"rows": found, "about": about}, indent=2) + "\n")
     draw(found, about, chosen.out / "results.png")
     print(f"Written: {chosen.out / 'results.json'} and results.png.")

@@ -33,6 +33,33 @@ def draw(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], path: Path
     plt.close(figure)
 
 
+def draw_growth(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any], path: Path) -> None:
+    """Seconds and memory over the rows of a partition, a column of panels for each model."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    models, designs = (list(dict.fromkeys(row[name] for row in rows)) for name in ("model", "design"))
+    figure, panels = plt.subplots(2, len(models), figsize=(6 * len(models), 7), squeeze=False, layout="constrained")
+    for column, model in enumerate(models):
+        for design in designs:
+            mine = sorted((r for r in rows if (r["model"], r["design"]) == (model, design)), key=lambda r: r["rows"])
+            counts = [row["rows"] for row in mine]
+            style = {"marker": "o", "linestyle": "--" if "one core" in design else "-", "label": design}
+            panels[0][column].loglog(counts, [row["warm_s_median"] for row in mine], **style)
+            panels[1][column].semilogx(counts, [row["peak_mb"] for row in mine], **style)
+        panels[0][column].set(title=model, ylabel="seconds, warm")
+        panels[1][column].set(xlabel="rows of the partition", ylabel="MB of the whole process tree", ylim=(0, None))
+        panels[0][column].legend()
+        for panel in panels[:, column]:
+            panel.grid(alpha=0.3)
+            panel.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{about['cores']} cores of {about['processor']}, {about['at']}", fontsize=10)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
 def _colour(design: str) -> str:
     if design == "limit":
         return BEST

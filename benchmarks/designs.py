@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import warnings
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,9 @@ CORES = len(os.sched_getaffinity(0))
 BATCH = 100_000
 
 
-def ours(home: Path, model: str, engine: str) -> Callable[[], object]:
+def ours(home: Path, model: str, engine: str, cores: int = CORES) -> Callable[[], object]:
     """The product path: plan, gates, score, publish; another partition each time, as one is published once."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     from jobs.context import JobContext
     from jobs.input_gate import input_gate
     from jobs.output_gate import output_gate
@@ -41,6 +43,8 @@ def ours(home: Path, model: str, engine: str) -> Callable[[], object]:
     def run() -> object:
         day = flights.another_day(home, next(numbers) % 500_000)
         job = JobContext.create(settings, model, day, f"bench-{os.getpid()}-{day}")
+        there = job.spec.engine.model_copy(update={"workers": cores})
+        job = replace(job, spec=job.spec.model_copy(update={"engine": there}))
         plan(job)
         input_gate(job)
         score(job, engine)
@@ -211,10 +215,13 @@ OTHERS = {
     "limit": limit,
 }
 OURS = {f"lamplighter {engine}": engine for engine in ("local", "dask", "spark")}
+ONE_CORE = {f"lamplighter {engine} on one core": engine for engine in ("local", "dask")}
 
 
 def opened(home: Path, design: str, model: str) -> Callable[[], object]:
     """What scores the partition when it is called."""
     if design in OURS:
         return ours(home, model, OURS[design])
+    if design in ONE_CORE:
+        return ours(home, model, ONE_CORE[design], cores=1)
     return OTHERS[design](home, model, home / "out" / f"{design}-{model}")

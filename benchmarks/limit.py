@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 CORES = len(os.sched_getaffinity(0))
 AT_ONCE = 16
-WRITTEN = {"compression": "zstd", "use_dictionary": ["version"]}
 
 
 def limit(home: Path, model: str, out: Path) -> Callable[[], None]:
     """The version's own compiled form over the same files; some row groups at a time, so that memory stays small."""
     from jobs.context import JobContext
+    from jobs.fragment_file import options
+    from jobs.memory import keep_freed_memory
     from jobs.scorer import load_scorer
     from jobs.settings import Settings
     from model_registry.artifacts import verified
     from model_registry.resolution import resolve
 
+    keep_freed_memory()
     settings = Settings.from_environment()
     job = JobContext.create(settings, model, str(flights.SCORED), "limit")
     version = resolve(job.registry(), model, "as-of", job.partition.start)
@@ -42,10 +44,11 @@ def limit(home: Path, model: str, out: Path) -> Callable[[], None]:
 
     def predict(table: pa.Table) -> pa.Table:
         score = pa.array(form.score(table, "the benchmark"))
-        return pa.table({"flight_id": table["flight_id"], "score": score, "version": np.ones(len(score), np.int32)})
+        version = np.ones(len(score), np.int32)
+        return pa.table({"flight_id": table["flight_id"], "score": score, "model_version": version})
 
     def write(numbered: tuple[int, pa.Table]) -> None:
-        pq.write_table(numbered[1], out / f"{numbered[0]}.parquet", **WRITTEN)
+        pq.write_table(numbered[1], out / f"{numbered[0]}.parquet", **options(numbered[1].schema))
 
     def run() -> None:
         with ThreadPoolExecutor(CORES) as pool:

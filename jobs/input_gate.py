@@ -20,6 +20,7 @@ from jobs.dataset import training_window
 from jobs.errors import Rejected
 from jobs.expect import EXAMPLES, Question, bounded, columns_of, frame_of
 from jobs.inputs import find_input, pinned
+from jobs.memory import keep_freed_memory
 from jobs.plan import Plan
 from jobs.source import SourceFile, file_and_folder, input_digest
 from jobs.steps import step
@@ -65,6 +66,7 @@ def input_gate(job: JobContext, purpose: str = "score") -> InputGateResult:
     """
     from jobs.report_page import write_page
 
+    keep_freed_memory()
     partitions = training_window(job.spec, job.partition).partitions if purpose == "train" else (job.partition,)
     files = None
     if purpose == "score" and job.spec.source.kind != "parquet":  # a table goes on; what the plan pinned is judged
@@ -93,11 +95,12 @@ def judge_partitions(
     files = [find_input(settings, spec, p).files for p in partitions] if files is None else files
     subject = f"{source.path} {partitions[0]}" + (f" to {partitions[-1]}" if len(partitions) > 1 else "")
     asked = list(dict.fromkeys(name for check in spec.input_checks for name in columns_of(check)))
-    schema = _schema(spec, files, partitions, subject)
+    empties = [[empty(file.path, needed_columns(spec)) for file in mine] for mine in files]
+    schema = _schema(spec, files, empties, partitions, subject)
     with TemporaryDirectory(prefix="lamplighter-gate-") as scratch:
         questions = _questions(spec, Path(scratch))
         judge = _Batches(questions, pa.schema([schema.field(name) for name in asked]), batch_rows)
-        found = [_judge_partition(spec, *one, judge) for one in zip(partitions, files, strict=True)]
+        found = [_judge_partition(spec, *one, judge) for one in zip(partitions, files, empties, strict=True)]
         judge.finish()
         checks = _always(spec, found)
         if all(one.rows for one in found):
@@ -117,16 +120,17 @@ def needed_columns(spec: ModelSpec) -> list[str]:
 def _schema(
     spec: ModelSpec,
     files: Sequence[Sequence[SourceFile]],
+    empties: Sequence[Sequence[pa.Table]],
     partitions: Sequence[Partition],
     subject: str,
 ) -> pa.Schema:
     """The types of all columns, from metadata alone. Raises Rejected when the spec cannot take them."""
     columns = needed_columns(spec)
-    for mine, partition in zip(files, partitions, strict=True):
-        common_schema(mine, columns, f"{spec.source.path} {partition}")
-        for file in mine:
-            treat(empty(file.path, columns), spec, file_and_folder(file.path))
-    return common_schema([file for mine in files for file in mine], columns, subject)
+    for mine, tables, partition in zip(files, empties, partitions, strict=True):
+        common_schema(tables, columns, f"{spec.source.path} {partition}")
+        for file, table in zip(mine, tables, strict=True):
+            treat(table, spec, file_and_folder(file.path))
+    return common_schema([table for tables in empties for table in tables], columns, subject)
 
 
 def _questions(spec: ModelSpec, scratch: Path) -> list[Question]:
@@ -170,9 +174,11 @@ class _Batches:
             question.add(table, frame)
 
 
-def _judge_partition(spec: ModelSpec, partition: Partition, files: Sequence[SourceFile], judge: _Batches) -> _Found:
+def _judge_partition(
+    spec: ModelSpec, partition: Partition, files: Sequence[SourceFile], empties: Sequence[pa.Table], judge: _Batches
+) -> _Found:
     where = f"{spec.source.path} {partition}"
-    types = common_schema(files, list(spec.key), where)
+    types = common_schema(empties, list(spec.key), where)
 
     def keys_of(file: SourceFile) -> Iterator[pa.Table]:
         for batch in read_batches(file.path, None, types.names, judge.rows):

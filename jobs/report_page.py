@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from jinja2 import Environment
 
     from model_registry.evidence import GateReport
 
@@ -18,12 +21,17 @@ log = logging.getLogger(__name__)
 
 def render(template: str, plots: Mapping[str, bytes] | None = None, **content: object) -> str:
     """A page from one of our templates. `plots` maps captions to PNG images. All text is escaped."""
+    images = [(caption, b64encode(image).decode()) for caption, image in (plots or {}).items()]
+    page: str = _templates().get_template(template).render(plots=images, **content)
+    return page
+
+
+@cache
+def _templates() -> Environment:
+    """Our templates, each compiled once."""
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(loader=PackageLoader("jobs"), autoescape=True)
-    images = [(caption, b64encode(image).decode()) for caption, image in (plots or {}).items()]
-    page: str = environment.get_template(template).render(plots=images, **content)
-    return page
+    return Environment(loader=PackageLoader("jobs"), autoescape=True)
 
 
 def render_page(

@@ -75,13 +75,17 @@ def row_hashes(table: pa.Table) -> tuple[Words, Words]:
 def _add(hashed: SipHash, column: pa.ChunkedArray) -> None:
     """Add a column as words: one number, or the bytes of a text and then its length; a null as zero or no text."""
     if pa.types.is_float64(column.type):
-        values = fixed(column.fill_null(0.0), "<f8").copy()
+        values = fixed(_filled(column, 0.0), "<f8").copy()
         values[np.isnan(values)] = np.nan
         hashed.add(values.view(np.uint64))
     elif (whole := as_integers(column)) is not None:
-        hashed.add(fixed(whole.fill_null(0), "<i8").view(np.uint64))
+        hashed.add(fixed(_filled(whole, 0), "<i8").view(np.uint64))
     else:
         hashed.add(_add_bytes(hashed, as_bytes(column)))
+
+
+def _filled(column: pa.ChunkedArray, value: float) -> pa.ChunkedArray:
+    return column.fill_null(value) if column.null_count else column
 
 
 def _there(columns: Sequence[pa.ChunkedArray]) -> Words:

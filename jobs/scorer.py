@@ -41,7 +41,9 @@ class Scorer:
         good = treated.good
         if isinstance(self.form, Predictor):
             return self.form.score(treated.features[good])
-        return self.form.score(table if good.all() else table.filter(pa.array(good)), where)
+        if good.all():
+            return self.form.score(table, where, treated.numbers)
+        return self.form.score(table.filter(pa.array(good)), where)
 
     def check_features(self, spec: ModelSpec) -> None:
         """Raise Misconfigured when the spec's features are not those that the version was trained with."""

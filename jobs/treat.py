@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,8 @@ NONE = np.array(None, dtype=object)
 class Treated:
     """Rows as they were read (`table`, and `keys` apart), which of them are rejected, and as a pipeline gets them.
 
-    `codes` has the shape (rows,): 0 for a good row, or which of `reasons` it is rejected for, counted from 1.
+    `codes` has the shape (rows,): 0 for a good row, or which of `reasons` it is rejected for, counted from 1. `numbers`
+    are the features that came as float64, each with the shape (rows,) and with NaN for a null; not to be written to.
     """
 
     table: pa.Table
@@ -40,6 +41,7 @@ class Treated:
     codes: np.ndarray[Any, np.dtype[np.int16]]
     reasons: tuple[str, ...]
     where: str
+    numbers: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=dict)
 
     @cached_property
     def good(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -67,28 +69,33 @@ def treat(table: pa.Table, spec: ModelSpec, where: str) -> Treated:
     not allow; `where` names the file in that message.
     """
     codes, reasons = np.zeros(table.num_rows, np.int16), []
-    for reason, broken in _broken_rules(table, spec, where):
+    numbers = {name: values for name in spec.features if (values := as_doubles(table[name])) is not None}
+    for reason, broken in _broken_rules(table, spec, where, numbers):
         if broken.any():
             reasons.append(reason)
             codes[broken & (codes == 0)] = len(reasons)
     kinds = {name: feature.kind for name, feature in spec.features.items()}
-    return Treated(table.select(list(kinds)), table.select(list(spec.key)), kinds, codes, tuple(reasons), where)
+    keys = table.select(list(spec.key))
+    return Treated(table.select(list(kinds)), keys, kinds, codes, tuple(reasons), where, numbers)
 
 
-def _broken_rules(table: pa.Table, spec: ModelSpec, where: str) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+def _broken_rules(
+    table: pa.Table, spec: ModelSpec, where: str, numbers: Mapping[str, np.ndarray[Any, Any]]
+) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     for name in spec.key:
         yield NULL_KEY, _nulls(table[name])
     for name, feature in spec.features.items():
-        column = table[name]
+        column, values = table[name], numbers.get(name)
         found = check_kind(column, name, feature.kind, where)
         if feature.required:
-            yield f"{name}:null", _nulls(column)
+            yield f"{name}:null", _nulls(column) if values is None else np.isnan(values)
         bounded = feature.at_least is not None or feature.at_most is not None
         if feature.kind is FeatureKind.category or not (bounded or pa.types.is_floating(found)):
             continue
-        if _all_within(column, found, feature):
+        if values is None:
+            values = feature_values(column, name, feature.kind, where)
+        elif not _any_outside(values, feature):
             continue
-        values = feature_values(column, name, feature.kind, where)
         yield f"{name}:infinite", np.isinf(values)
         if feature.at_least is not None:
             yield f"{name}:below_minimum", values < feature.at_least
@@ -96,21 +103,38 @@ def _broken_rules(table: pa.Table, spec: ModelSpec, where: str) -> Iterator[tupl
             yield f"{name}:above_maximum", values > feature.at_most
 
 
-def _all_within(column: pa.ChunkedArray, found: pa.DataType, feature: Feature) -> bool:
-    """Whether no value is infinite or out of bounds: seen from the smallest and the largest, which is quick."""
-    quick = pa.types.is_integer(found) or pa.types.is_float32(found) or pa.types.is_float64(found)
-    if pa.types.is_dictionary(column.type) or not quick:
-        return False
-    low, high = pc.min_max(column).values()
-    if not low.is_valid:
-        return True
-    low, high = low.as_py(), high.as_py()
+def _any_outside(values: np.ndarray[Any, Any], feature: Feature) -> bool:
+    """Whether any value is infinite or out of bounds."""
+    from jobs.compiled.kernels.numbers import count_outside
+
     at_least = -math.inf if feature.at_least is None else feature.at_least
     at_most = math.inf if feature.at_most is None else feature.at_most
-    return math.isfinite(low) and math.isfinite(high) and at_least <= low and high <= at_most
+    return bool(count_outside(values, at_least, at_most))
+
+
+def as_doubles(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """The values of a column of float64, shape (rows,), with NaN for a null; None for a column of another type.
+
+    Not to be written to: without nulls it is the column's own memory.
+    """
+    if not pa.types.is_float64(column.type):
+        return None
+    from jobs.compiled.kernels.numbers import spread
+
+    parts = []
+    for chunk in column.chunks:
+        bits, content = chunk.buffers()
+        values = np.frombuffer(content or b"", np.float64)[chunk.offset : chunk.offset + len(chunk)]
+        if chunk.null_count:
+            given, values = values, np.empty(len(chunk))
+            spread(given, np.frombuffer(bits, np.uint8), chunk.offset, values)
+        parts.append(values)
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
 
 
 def _nulls(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if not column.null_count and not (pa.types.is_dictionary(column.type) or pa.types.is_floating(column.type)):
+        return np.zeros(len(column), np.bool_)
     if pa.types.is_dictionary(column.type):  # the null may be a value of the dictionary
         column = column.cast(column.type.value_type)
     return pc.is_null(column, nan_is_null=True).to_numpy()  # type: ignore[no-any-return]

@@ -12,9 +12,11 @@ from jobs.compiled.form import STEPS
 from jobs.compiled.kernels.numbers import find_numbers, run_steps, take_codes
 from jobs.errors import Misconfigured
 from jobs.spec import FeatureKind
-from jobs.treat import check_kind, feature_values
+from jobs.treat import as_doubles, check_kind, feature_values
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jobs.compiled.form import Columns, Doubles, Integers, Lookup, Step
 
 KINDS = {name: kind for kind, name in enumerate(STEPS)}
@@ -22,10 +24,21 @@ REFUSALS = {"refuse_null": "a null", "refuse_infinite": "an infinite value", "re
 
 
 class Batch:
-    """The columns of a table, each calculated once. `where` names the file in messages."""
+    """The columns of a table, each calculated once. `where` names the file in messages.
 
-    def __init__(self, table: pa.Table, kinds: dict[str, str], columns: Columns, where: str) -> None:
+    `numbers` are columns of the table that are known as `as_doubles` gives them.
+    """
+
+    def __init__(
+        self,
+        table: pa.Table,
+        kinds: dict[str, str],
+        columns: Columns,
+        where: str,
+        numbers: Mapping[str, Doubles] | None = None,
+    ) -> None:
         self.rows = table.num_rows
+        self._given = numbers or {}
         self._table = table
         self._kinds = kinds
         self._columns = columns
@@ -79,10 +92,13 @@ class Batch:
     def _read(self, feature: str) -> Doubles:
         """As `feature_values` does, but without a copy where a file has float64 and no nulls."""
         column, kind = self._table[feature], FeatureKind(self._kinds[feature])
-        if not pa.types.is_float64(column.type):
+        found = self._given.get(feature)
+        if found is None:
+            found = as_doubles(column)
+        if found is None:
             return np.ascontiguousarray(feature_values(column, feature, kind, self._where))
         check_kind(column, feature, kind, self._where)
-        return np.ascontiguousarray(column.to_numpy(zero_copy_only=False))
+        return found
 
     def _text_codes(self, lookup: Lookup) -> Integers:
         column = self._table[lookup.feature]

@@ -1,19 +1,23 @@
 """In Spark's own tables and SQL a row has the score that the night gave it, or none and the same reason."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from conftest import Shop, copy_shop
 from deltalake import DeltaTable
 
 from jobs.engines.spark import SparkEngine
 from jobs.errors import LamplighterError
+from jobs.fragment_file import FragmentFile
 from jobs.publish import publish
 from jobs.spark_udf import register_udf, score_frame
-from jobs.table import predictions_path, rejected_path
+from jobs.table import predictions_of, predictions_path, rejected_path
 
 DAY = "2026-01-16"
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of py4j, closed by their own threads
@@ -124,3 +128,17 @@ def test_columns_that_are_missing_are_named(spark: Any, night: Shop, sales: Any)
     ):
         with pytest.raises(Exception, match=message):
             spark.sql(f"SELECT toys({arguments}) FROM sales").collect()
+
+
+def test_spark_reads_the_files_that_we_write(spark: Any, tmp_path: Path) -> None:
+    keys = np.random.default_rng(3).integers(-(2**62), 2**62, 3_000)
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    instants = pa.array([first + timedelta(microseconds=n) for n in range(3_000)])
+    table = predictions_of(pa.table({"id": keys, "at": instants}), np.linspace(0, 1, 3_000), 7)
+    with FragmentFile(str(tmp_path), "some.parquet") as file:
+        file.write(table)
+    rows = spark.read.parquet(str(tmp_path / "some.parquet")).collect()
+    assert [(row["id"], row["score"], row["model_version"]) for row in rows] == list(
+        zip(keys.tolist(), table["score"].to_pylist(), [7] * 3_000, strict=True)
+    )
+    assert [(row["at"].astimezone(UTC) - first).microseconds for row in rows] == list(range(3_000))

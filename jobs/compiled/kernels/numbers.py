@@ -76,6 +76,24 @@ def run_steps(values: Array, kinds: Array, first: Array, second: Array, out: Arr
     return -1
 
 
+@kernel(int64(READ, float64, float64))
+def count_outside(values: Array, low: float, high: float) -> int:
+    """How many values are infinite, below `low` or above `high`; NaN is none of these."""
+    found = 0
+    for row in range(values.shape[0]):
+        value = values[row]
+        found += (value < low) | (value > high) | (abs(value) == np.inf)
+    return found
+
+
+@kernel(void(READ, types.Array(uint8, 1, "C", readonly=True), int64, float64[::1]))
+def spread(values: Array, bits: Array, first: int, out: Array) -> None:
+    """Into `out` the values, and NaN where the bit of a row is not set: that of row n is bit `first + n`."""
+    for row in range(values.shape[0]):
+        place = first + row
+        out[row] = values[row] if (bits[place >> 3] >> (place & 7)) & 1 else np.nan
+
+
 @kernel("void(int32[::1], int32[::1], int32[::1])")
 def take_codes(places: Array, table: Array, out: Array) -> None:
     """out[row] = table[places[row]]: from places in a dictionary to codes."""

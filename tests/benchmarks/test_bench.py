@@ -1,0 +1,49 @@
+"""The short form of `make bench` and of the growth chart: they run, and write down what they promise."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+FIGURES = {
+    "design", "model", "rows", "runs", "cold_s", "warm_s_median", "rows_per_s", "of_limit", "over_stock", "peak_mb",
+}  # fmt: skip
+
+
+def run(script: str, *arguments: str) -> str:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("LAMPLIGHTER_")}
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *arguments],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3_000:]
+    return done.stdout
+
+
+def test_both_write_a_table_a_chart_and_all_figures(tmp_path: Path) -> None:
+    places = ["--home", str(tmp_path / "home"), "--out", str(tmp_path)]
+    said = run("bench.py", "--rows", "4000", "--runs", "1", "--designs", "limit", "lamplighter local", *places)
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert [(row["model"], row["design"]) for row in found["rows"]] == [
+        (model, design) for model in ("m1", "m2") for design in ("limit", "lamplighter local")
+    ]
+    for row in found["rows"]:
+        assert set(row) == FIGURES
+        assert (row["rows"], row["runs"], row["over_stock"]) == (4_000, 1, None)
+        assert abs(row["rows_per_s"] * row["warm_s_median"] - 4_000) < 200  # both are rounded
+        assert row["peak_mb"] > 50
+        assert row["cold_s"] > row["warm_s_median"] > 0
+    assert found["rows"][0]["of_limit"] == 1.0 > found["rows"][1]["of_limit"] > 0
+    assert {"processor", "cores", "at", "python", "numpy", "pyspark"} <= set(found["about"])
+    assert "lamplighter local" in said
+    run("growth.py", "--rows", "4000", "--runs", "1", "--designs", "lamplighter local on one core", *places)
+    grown = json.loads((tmp_path / "growth.json").read_text())["rows"]
+    assert [row["design"] for row in grown] == ["lamplighter local on one core"] * 2
+    for picture in ("results.png", "growth.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
