@@ -72,7 +72,7 @@ class Session:
 
 
 def prepare(home: Path, rows: int, *, others: bool = True) -> None:
-    """Lay out the table and put both models into production, unless that was done; for `others` as MLflow saves them."""
+    """Lay out the table and put both models into production, if that was not done; for `others` as MLflow saves it."""
     flights.lay_out(home, rows)
     from datetime import timedelta
 
