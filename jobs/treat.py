@@ -69,7 +69,7 @@ def treat(table: pa.Table, spec: ModelSpec, where: str) -> Treated:
     not allow; `where` names the file in that message.
     """
     codes, reasons = np.zeros(table.num_rows, np.int16), []
-    numbers = {name: values for name in spec.features if (values := as_doubles(table[name])) is not None}
+    numbers = _numbers(table, spec) if table.num_rows else {}  # without rows it is about types: no Numba for that
     for reason, broken in _broken_rules(table, spec, where, numbers):
         if broken.any():
             reasons.append(reason)
@@ -77,6 +77,10 @@ def treat(table: pa.Table, spec: ModelSpec, where: str) -> Treated:
     kinds = {name: feature.kind for name, feature in spec.features.items()}
     keys = table.select(list(spec.key))
     return Treated(table.select(list(kinds)), keys, kinds, codes, tuple(reasons), where, numbers)
+
+
+def _numbers(table: pa.Table, spec: ModelSpec) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    return {name: values for name in spec.features if (values := as_doubles(table[name])) is not None}
 
 
 def _broken_rules(

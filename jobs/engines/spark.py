@@ -7,6 +7,8 @@ import pickle
 import shutil
 import sys
 import traceback
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -26,6 +28,7 @@ CONFIGURATION = {
     "spark.task.maxFailures": "2",
 }
 SLICES_PER_CORE = 2  # each costs some ten milliseconds, whatever it holds
+TASKS_PER_SLICE = 32  # so that it is seen how far long work is
 LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 
 
@@ -54,18 +57,21 @@ class SparkEngine:
             return False
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
-        """See `Engine.map`. The results come together, when all is done."""
+        """See `Engine.map`. The results come slice by slice, each of them a job of Spark's."""
         context = self._session.sparkContext
-        slices = min(len(tasks), SLICES_PER_CORE * context.defaultParallelism)
-        work = context.parallelize(tasks, max(1, slices)).map(lambda task: _caught(function, task))
-        try:
-            results = work.collect()
-        except Exception as error:  # not the function's own, which come back as values
-            raise Unavailable(f"Spark lost its workers or its master: {in_brief(error)}") from error
-        for result in results:
-            if isinstance(result, _Raised):
-                raise result.error
-            yield result
+        at_once = SLICES_PER_CORE * context.defaultParallelism
+        slices = max(1, min(len(tasks), max(at_once, -(-len(tasks) // TASKS_PER_SLICE))))
+        work = context.parallelize(tasks, slices).map(lambda task: _caught(function, task))
+        with ThreadPoolExecutor(min(slices, at_once)) as pool:
+            jobs = [pool.submit(context.runJob, work, list, [number]) for number in range(slices)]
+            try:
+                for job in as_completed(jobs):
+                    yield from _results(job)
+            except BaseException:
+                _cancel(context)
+                raise
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:
         if find_java() is None:
@@ -90,6 +96,26 @@ class SparkEngine:
 
     def __exit__(self, *reason: object) -> None:
         self._session.stop()
+
+
+def _results(job: Future[list[Any]]) -> Iterator[Any]:
+    """What a slice came to. Raises what the function raised, or Unavailable."""
+    try:
+        results = job.result()
+    except Exception as error:  # not the function's own, which come back as values
+        raise Unavailable(f"Spark lost its workers or its master: {in_brief(error)}") from error
+    for result in results:
+        if isinstance(result, _Raised):
+            raise result.error
+        yield result
+
+
+def _cancel(context: Any) -> None:
+    """Have the slices that are at work end, unless Spark is gone."""
+    from py4j.protocol import Py4JError
+
+    with suppress(Py4JError, OSError):
+        context.cancelAllJobs()
 
 
 def _is_here(master: str) -> bool:

@@ -1,19 +1,12 @@
 """One contract for every engine: in this process, and on clusters of real separate processes."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import pyspark
 import pytest
+from clusters import dask_cluster, free_port, spark_cluster
 from deltalake import DeltaTable
 
 from jobs.engines.choose import LARGE, choose_engine
@@ -34,79 +27,16 @@ pytestmark = pytest.mark.filterwarnings(
 )  # sockets of Dask and py4j, closed by their own threads
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
-def answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
-@contextmanager
-def servers(folder: Path) -> Iterator[Callable[..., Path]]:
-    """A function that starts server processes in groups of their own; all are gone at the end."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*command: str, **variables: str) -> Path:
-        log = folder / f"server-{len(started)}.log"
-        environment = os.environ | {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1", **variables}
-        with log.open("wb") as out:
-            options: dict[str, Any] = {"stdout": out, "stderr": subprocess.STDOUT, "cwd": folder, "env": environment}
-            started.append(subprocess.Popen(command, start_new_session=True, **options))
-        return log
-
-    try:
-        yield start
-    finally:
-        for process in reversed(started):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
 @pytest.fixture(scope="module")
 def dask_scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Dask scheduler with two workers, all processes of their own."""
-    folder, port = tmp_path_factory.mktemp("dask"), free_port()
-    with servers(folder) as start:
-        dask = (sys.executable, "-m", "dask")
-        start(*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-        wait_for(lambda: answers(port), "the Dask scheduler did not start")
-        logs = [
-            start(
-                *dask, "worker", f"tcp://127.0.0.1:{port}", "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard"
-            )
-            for _ in range(2)
-        ]
-        wait_for(lambda: all("Registered to" in log.read_text() for log in logs), "the Dask workers did not register")
-        yield f"tcp://127.0.0.1:{port}"
+    with dask_cluster(tmp_path_factory.mktemp("dask")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def spark_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Spark master with two workers, all processes of their own."""
-    folder, port = tmp_path_factory.mktemp("spark"), free_port()
-    launcher = str(Path(pyspark.__file__).parent / "bin" / "spark-class")
-    here = ("--host", "127.0.0.1", "--webui-port", "0")
-    with servers(folder) as start:
-        start(launcher, "org.apache.spark.deploy.master.Master", *here, "--port", str(port))
-        wait_for(lambda: answers(port), "the Spark master did not start")
-        worker = ("org.apache.spark.deploy.worker.Worker", *here, "--cores", "1", "--memory", "1g")
-        logs = [start(launcher, *worker, "--work-dir", str(folder), f"spark://127.0.0.1:{port}") for _ in range(2)]
-        registered = "Successfully registered with master"
-        wait_for(lambda: all(registered in log.read_text() for log in logs), "the Spark workers did not register")
-        yield f"spark://127.0.0.1:{port}"
+    with spark_cluster(tmp_path_factory.mktemp("spark")) as address:
+        yield address
 
 
 def make_engine(name: str, request: pytest.FixtureRequest) -> Engine:
@@ -137,13 +67,26 @@ def divide(number: int) -> float:
     return 1 / number
 
 
+def leave_a_mark(task: tuple[str, int]) -> int:
+    time.sleep(0.05)
+    (Path(task[0]) / str(task[1])).touch()
+    return task[1]
+
+
 # pickled by value: the workers of a cluster do not know this file
-for function in (square, refuse, divide):
+for function in (square, refuse, divide, leave_a_mark):
     function.__module__ = "__main__"
 
 
 def test_every_task_gives_one_result(engine: Engine) -> None:
     assert sorted(engine.map(square, list(range(7)))) == [0, 1, 4, 9, 16, 25, 36]
+
+
+def test_results_come_while_others_are_at_work(engine: Engine, tmp_path: Path) -> None:
+    results = engine.map(leave_a_mark, [(str(tmp_path), number) for number in range(64)])
+    found = [next(results)]
+    assert len(list(tmp_path.iterdir())) < 64
+    assert sorted([*found, *results]) == list(range(64))
 
 
 def test_no_tasks_give_no_results(engine: Engine) -> None:

@@ -1,6 +1,7 @@
 """In Spark's own tables and SQL a row has the score that the night gave it, or none and the same reason."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from clusters import spark_cluster
 from conftest import Shop, copy_shop
 from deltalake import DeltaTable
 
@@ -23,11 +25,15 @@ DAY = "2026-01-16"
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of py4j, closed by their own threads
 
 
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
+@pytest.fixture(scope="module", params=["local", "master"])
+def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A session on threads of this process, and one on a master with two workers of their own."""
     from pyspark.sql import SparkSession
 
-    with SparkEngine(2):
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("spark")
+        master = stack.enter_context(spark_cluster(folder)) if request.param == "master" else None
+        stack.enter_context(SparkEngine(2, master))
         session = SparkSession.getActiveSession()
         assert session is not None
         yield session
