@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from concurrent.futures import CancelledError
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -19,7 +20,13 @@ R = TypeVar("R")
 VARIABLE = "LAMPLIGHTER_DASK_SCHEDULER"
 PATIENCE = 300  # seconds; a cluster that grows on demand begins to when there is work
 LOST = 20  # seconds in which workers of our own that died must be back
+BUNDLES_PER_CORE = 8  # enough that no core waits long for another at the end
+LARGEST_BUNDLE = 8  # a cluster may grow while it is at work
 LOOK = 1  # seconds between two looks at whether anybody is at work
+
+
+def _each(function: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
+    return [function(task) for task in tasks]
 
 
 class DaskEngine:
@@ -42,19 +49,19 @@ class DaskEngine:
         """See `Engine.is_well`: whether all workers of our own are there, or the scheduler that was named."""
         if self._client.status != "running":
             return False
-        return self._cluster is None or len(self._client.ncores()) == self._workers
+        return self._cluster is None or self._cores() == self._workers
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         """See `Engine.map`. Raises Unavailable when the workers or the scheduler are gone, and do not come back."""
         from distributed import KilledWorker
 
-        futures = self._client.map(function, tasks, pure=False, retries=1)
+        futures = self._client.map(partial(_each, function), self._bundles(tasks), pure=False, retries=1)
         finished: SimpleQueue[Any] = SimpleQueue()
         for future in futures:
             future.add_done_callback(finished.put)
         try:
             for _ in futures:
-                yield self._result(self._waited_for(finished))
+                yield from self._result(self._waited_for(finished))
         except KilledWorker as error:
             raise Unavailable(
                 "Dask workers died over a task again and again: give them more memory, or less work in one fragment."
@@ -65,6 +72,19 @@ class DaskEngine:
             unfinished = [future for future in futures if not future.done()]
             if unfinished:
                 self._client.cancel(unfinished)
+
+    def _bundles(self, tasks: Sequence[T]) -> list[Sequence[T]]:
+        """Neighbouring tasks put together: to Dask, each bundle costs what a small fragment takes to be scored."""
+        cores = self._cores()
+        size = max(1, min(LARGEST_BUNDLE, len(tasks) // (BUNDLES_PER_CORE * cores))) if cores else 1
+        return [tasks[start : start + size] for start in range(0, len(tasks), size)]
+
+    def _cores(self) -> int:
+        """The threads of all workers that are there; none when the scheduler is not."""
+        try:
+            return sum(self._client.ncores().values())
+        except OSError:
+            return 0
 
     def _waited_for(self, finished: SimpleQueue[Any]) -> Any:
         """The next future that is finished."""
@@ -92,7 +112,7 @@ class DaskEngine:
         Dask itself waits for ever, also for workers of ours that died in quick succession and whose nannies gave up.
         """
         now = time.monotonic()
-        if self._client.status == "running" and self._client.ncores():
+        if self._client.status == "running" and self._cores():
             return now
         if now - before <= (PATIENCE if self._cluster is None else LOST):
             return before
