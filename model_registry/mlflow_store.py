@@ -211,6 +211,7 @@ class MlflowStore:
         """Turn a registry that does not answer into Unavailable, and an absent thing into UnknownVersion."""
         from mlflow.exceptions import MlflowException
         from requests.exceptions import ConnectionError as NoConnection
+        from sqlalchemy.exc import InterfaceError, OperationalError
 
         silent = f"MLflow at {_without_password(self._uri)} does not answer: is it running?"
         try:
@@ -222,7 +223,7 @@ class MlflowStore:
             if unreachable or error.error_code == "TEMPORARILY_UNAVAILABLE":
                 raise Unavailable(silent) from error
             raise
-        except NoConnection as error:
+        except (NoConnection, InterfaceError, OperationalError) as error:  # MLflow opens its database without a net
             raise Unavailable(silent) from error
 
 
