@@ -12,8 +12,8 @@ from jobs.fragments import WrittenFile, checksum
 from jobs.storage import arrow, place, reaching
 
 OPTIONS: dict[str, Any] = {"write_page_checksum": True, "coerce_timestamps": "us"}
-REPEATED = ["model_version", "reason"]
-"""Columns with few values: only there a dictionary is worth its time, keys and scores it makes larger."""
+REPEATED = ["reason"]
+"""Texts with few values: only there a dictionary is worth its time."""
 
 
 def options(schema: pa.Schema) -> dict[str, Any]:
@@ -64,8 +64,6 @@ class FragmentFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if self._writer is None and kind is None:
-            return
         try:
             if self._writer is not None:
                 with reaching(self._path.parent), suppress(*([OSError] if kind else [])):
