@@ -1,5 +1,6 @@
 """Orphans go with the next run; what a publication names stays, also while its rejected rows have yet to follow."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,65 @@ def test_a_sweep_spares_every_publication_and_the_records_of_an_attempt_at_work(
     assert there == named_files(spoilt.settings, first.spec)
     for version, rows in ((1, 117), (2, 116)):
         assert len(DeltaTable(predictions_path(spoilt.settings, first.spec), version).to_pandas()) == rows
+
+
+@pytest.mark.parametrize("another_day", [True, False])
+def test_a_sweep_of_a_partition_that_was_never_published_spares_the_attempts_at_work(
+    spoilt: Any, another_day: bool
+) -> None:
+    if another_day:
+        publish(spoilt.prepare("2026-01-17"))
+    job = spoilt.prepare(DAY)
+    folder = predictions_path(spoilt.settings, job.spec)
+    before = {path for path in folder.rglob("*") if DAY in str(path)}
+    sweep(job)
+    assert {path for path in folder.rglob("*") if DAY in str(path)} == before
+    assert publish(job).publication.rows_scored == 117
+
+
+def test_a_sweep_removes_only_files_of_ours(spoilt: Any) -> None:
+    job = spoilt.prepare(DAY)
+    folder = predictions_path(spoilt.settings, job.spec) / f"partition={DAY}"
+    others = [folder / name for name in ("part-0.parquet", "000000.parquet", "000000-a.txt")]
+    for path in others:
+        path.write_bytes(b"of somebody else")
+    mine = orphan(spoilt, job, 0)
+    publish(job)
+    assert [path.exists() for path in (*others, mine)] == [True, True, True, False]
+
+
+def test_of_two_sweeps_at_once_neither_minds_that_the_other_was_first(
+    spoilt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = cut_off(spoilt)
+    follow(job)
+    mine = orphan(spoilt, job, 0)
+
+    def meanwhile(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        sweep(job)
+        assert not mine.exists()
+        return named_files(*arguments)
+
+    monkeypatch.setattr("jobs.sweep.named_files", meanwhile)
+    sweep(job)
+    assert rejected_rows(spoilt, job) == 3
+
+
+def test_a_publication_from_before_rejected_rows_followed_keeps_what_both_tables_name(spoilt: Any) -> None:
+    job = spoilt.prepare(DAY)
+    publish(job)
+    log = predictions_path(spoilt.settings, job.spec) / "_delta_log" / f"{1:020d}.json"
+    about, *actions = [json.loads(line) for line in log.read_text().splitlines()]
+    of_old = json.loads(about["commitInfo"]["lamplighter"])
+    del of_old["rejected_files"]
+    about["commitInfo"]["lamplighter"] = json.dumps(of_old)
+    log.write_text("".join(json.dumps(line) + "\n" for line in (about, *actions)))
+    mine = orphan(spoilt, job, 0)
+    sweep(job)
+    assert not mine.exists()
+    for table, rows in ((predictions_path, 117), (rejected_path, 3)):
+        assert len(DeltaTable(table(spoilt.settings, job.spec)).to_pandas()) == rows
 
 
 def test_rejected_rows_follow_with_the_number_of_their_own_publication(
