@@ -31,6 +31,8 @@ ROUNDS_A_TABLE = 20
 class World:
     """A partition that is delivered in two variants by turns, so that every round has something to publish."""
 
+    rows = ROWS
+
     def __init__(self, shop: Any, folder: Path, tally: Tally) -> None:
         self.shop = shop
         self.folder = folder
@@ -49,9 +51,9 @@ class World:
 
     def deliver(self, variant: int) -> str:
         """Deliver a variant of the partition's rows; the digest of the input."""
-        rows = self._variant(variant)
+        frame = self._variant(variant)
         for part in range(FRAGMENTS):  # a file is a fragment at least
-            share = rows.iloc[part * ROWS // FRAGMENTS : (part + 1) * ROWS // FRAGMENTS]
+            share = frame.iloc[part * self.rows // FRAGMENTS : (part + 1) * self.rows // FRAGMENTS]
             self.shop.write_sales(DAY, share, f"part-{part}.parquet")
         source = self.job.spec.source
         files = partition_files(self.shop.settings.data, source.path, source.column, self.job.partition)
@@ -124,7 +126,7 @@ class World:
         good, bad = rows_of(table, DAY), rows_of(beside, DAY)
         keys = Counter(good["toy_id"].to_pylist() + bad["toy_id"].to_pylist())
         wanted = {*content.predictions["toy_id"].to_pylist(), *content.rejected["toy_id"].to_pylist()}
-        assert len(wanted) == ROWS
+        assert len(wanted) == self.rows
         self._count("lost", len(wanted - keys.keys()), "rows lost")
         self._count("duplicates", sum(keys.values()) - len(keys), "rows twice")
         if not good.equals(content.predictions) or not bad.equals(content.rejected):
@@ -171,8 +173,8 @@ class World:
 
     def _variant(self, variant: int) -> pd.DataFrame:
         frame = pd.read_parquet(self.shop.sales("2026-01-15"))
-        frame = pd.concat([frame] * (ROWS // len(frame) + 1), ignore_index=True).head(ROWS)
-        frame["toy_id"] = [f"toy-{n:04d}" for n in range(ROWS)]
+        frame = pd.concat([frame] * (self.rows // len(frame) + 1), ignore_index=True).head(self.rows)
+        frame["toy_id"] = [f"toy-{n:04d}" for n in range(self.rows)]
         frame["price"] = (frame["price"] + 10 * variant).clip(0, 999)
         frame.loc[variant::REJECTED_EVERY, "price"] = -1.0
         return frame
