@@ -153,18 +153,19 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     Console(width=100).print(table)
 
 
-def bench(place: Path, rows: int, designs: list[str], runs: int) -> list[dict[str, Any]]:
-    """The figures of all designs on both models, printed as they come; `place` keeps what can be used again."""
+def bench(place: Path, rows: int, designs: list[str], runs: int) -> list[tuple[Session, dict[str, Any]]]:
+    """All designs on both models, each with its figures, printed as they come; `place` keeps what can be used again."""
     home = (place / str(rows)).absolute()
     places = {"HOME": home / "lamplighter", "MODELS": home / "models", "DATA": home / "data"}
     os.environ |= {f"LAMPLIGHTER_{name}": str(place) for name, place in places.items()} | {"OMP_NUM_THREADS": "1"}
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))  # for workers
     prepare(home, rows, others=any(design in OTHERS and design != "limit" for design in designs))
-    found = []
+    found: list[tuple[Session, dict[str, Any]]] = []
     for model in flights.MODELS:
         sessions = measured(home, model, designs, runs)
-        found += as_rows(sessions, rows)
-        print_table(found[-len(sessions) :])
+        figures = as_rows(sessions, rows)
+        print_table(figures)
+        found += zip(sessions, figures, strict=True)
     return found
 
 
@@ -183,7 +184,8 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=PLACE)
     parser.add_argument("--out", type=Path, default=HERE, help="Where results.json and results.png go.")
     chosen = parser.parse_args()
-    found, about = bench(chosen.home, chosen.rows, chosen.designs, chosen.runs), machine()
+    found = [row for _, row in bench(chosen.home, chosen.rows, chosen.designs, chosen.runs)]
+    about = machine()
     (chosen.out / "results.json").write_text(json.dumps({"rows": found, "about": about}, indent=2) + "\n")
     draw(found, about, chosen.out / "results.png")
     print(f"Written: {chosen.out / 'results.json'} and results.png.")

@@ -6,12 +6,12 @@ import ctypes
 from functools import cache
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # the numbers of mallopt(3)
-LARGEST_KEPT, KEPT = 32 << 20, 256 << 20
+LARGEST_KEPT, KEPT = 32 << 20, 64 << 20
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Have the C library keep the arrays of a batch for the next one, up to 256 MB of them.
+    """Have the C library keep the arrays of a batch for the next one, up to 64 MB of them.
 
     As it comes, glibc gives them back to the system after each batch, and page faults bring them in again: a fifth of
     the time of scoring. Other C libraries are left alone.

@@ -45,5 +45,6 @@ def test_both_write_a_table_a_chart_and_all_figures(tmp_path: Path) -> None:
     run("growth.py", "--rows", "4000", "--runs", "1", "--designs", "lamplighter local on one core", *places)
     grown = json.loads((tmp_path / "growth.json").read_text())["rows"]
     assert [row["design"] for row in grown] == ["lamplighter local on one core"] * 2
+    assert set(grown[0]["jobs_s"]) == {"input-gate", "score", "output-gate", "publish"}
     for picture in ("results.png", "growth.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
