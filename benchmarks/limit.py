@@ -23,13 +23,11 @@ def limit(home: Path, model: str, out: Path) -> Callable[[], None]:
     """The version's own compiled form over the same files; some row groups at a time, so that memory stays small."""
     from jobs.context import JobContext
     from jobs.fragment_file import options
-    from jobs.memory import keep_freed_memory
     from jobs.scorer import load_scorer
     from jobs.settings import Settings
     from model_registry.artifacts import verified
     from model_registry.resolution import resolve
 
-    keep_freed_memory()
     settings = Settings.from_environment()
     job = JobContext.create(settings, model, str(flights.SCORED), "limit")
     version = resolve(job.registry(), model, "as-of", job.partition.start)

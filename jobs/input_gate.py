@@ -20,7 +20,6 @@ from jobs.dataset import training_window
 from jobs.errors import Rejected
 from jobs.expect import EXAMPLES, Question, bounded, columns_of, frame_of
 from jobs.inputs import find_input, pinned
-from jobs.memory import keep_freed_memory
 from jobs.plan import Plan
 from jobs.source import SourceFile, file_and_folder, input_digest
 from jobs.steps import step
@@ -66,7 +65,6 @@ def input_gate(job: JobContext, purpose: str = "score") -> InputGateResult:
     """
     from jobs.report_page import write_page
 
-    keep_freed_memory()
     partitions = training_window(job.spec, job.partition).partitions if purpose == "train" else (job.partition,)
     files = None
     if purpose == "score" and job.spec.source.kind != "parquet":  # a table goes on; what the plan pinned is judged

@@ -15,7 +15,6 @@ from jobs.batches import read_batches
 from jobs.commit import not_overtaken
 from jobs.errors import Rejected
 from jobs.expect import bounded
-from jobs.memory import keep_freed_memory
 from jobs.plan import Plan
 from jobs.report_page import write_page
 from jobs.row_digest import RowDigest
@@ -74,7 +73,6 @@ def output_gate(job: JobContext) -> OutputGateResult:
         job.keep("output-gate", result)
         return result
     tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
-    keep_freed_memory()
     try:
         found = read_back(job.spec, scored, *tables)
     except (FileNotFoundError, Rejected):  # gone at once, or while it was read

@@ -15,7 +15,6 @@ from jobs.batches import read_batches
 from jobs.faults import listen_for_faults
 from jobs.fragment_file import FragmentFile
 from jobs.fragments import FragmentResult, file_name, keep_record, known, record_path
-from jobs.memory import keep_freed_memory
 from jobs.plan import Fragment
 from jobs.scorer import load_scorer
 from jobs.shadow import Shadow, ShadowTask
@@ -55,7 +54,6 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     whatever else the pipeline raises.
     """
     listen_for_faults()  # in a worker of any engine
-    keep_freed_memory()
     fragment, reasons, total = task.fragment, Counter[str](), _Scores()
     if (before := _before(task)) is not None:
         return replace(before, reused=True)
