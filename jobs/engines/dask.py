@@ -39,6 +39,7 @@ class DaskEngine:
         self._scheduler = scheduler
         self._cluster: Any = None
         self._client: Any = None
+        self._address = scheduler
 
     @property
     def where(self) -> tuple[object, ...]:
@@ -67,7 +68,7 @@ class DaskEngine:
                 "Dask workers died over a task again and again: give them more memory, or less work in one fragment."
             ) from error
         except CancelledError as error:
-            raise Unavailable(f"The Dask scheduler at {self._client.scheduler.address} went away.") from error
+            raise Unavailable(f"The Dask scheduler at {self._address} went away.") from error
         finally:
             unfinished = [future for future in futures if not future.done()]
             if unfinished:
@@ -143,6 +144,7 @@ class DaskEngine:
             raise Unavailable(
                 f"No Dask scheduler answers at {self._scheduler}: start it, or unset {VARIABLE}."
             ) from error
+        self._address = self._client.scheduler.address  # a client that has given up knows none
         return self
 
     def __exit__(self, *reason: object) -> None:
