@@ -6,6 +6,7 @@ import os
 import shutil
 from datetime import date, timedelta
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -142,14 +143,14 @@ def partition_folder(home: Path, day: date) -> Path:
     return home / "data" / "flights" / f"day={day}"
 
 
-def another_day(home: Path, number: int) -> str:
+def another_day(home: Path) -> str:
     """A further partition with the very same files, for one more run that has something to do; its key."""
-    day = SCORED + timedelta(days=1 + number)
+    days = (SCORED + timedelta(days=number) for number in count(1))
+    day = next(day for day in days if not partition_folder(home, day).exists())
     folder = partition_folder(home, day)
-    if not folder.exists():
-        folder.mkdir()
-        for path in sorted(partition_folder(home, SCORED).iterdir()):
-            os.link(path, folder / path.name)
+    folder.mkdir()
+    for path in sorted(partition_folder(home, SCORED).iterdir()):
+        os.link(path, folder / path.name)
     return str(day)
 
 
