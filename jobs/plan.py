@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jobs.context import JobContext
+    from jobs.partition import Partition
+    from model_registry.promotion import Registry
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,9 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     """
     spec, partition = job.spec, job.partition
     settle(job)
-    version = resolve(job.registry(), spec.model, selector, partition.start)
-    shadow, no_shadow = _shadow(job, version) if spec.shadow else (None, "")
+    registry = job.registry()
+    version = resolve(registry, spec.model, selector, partition.start)
+    shadow, no_shadow = _shadow(registry, version, partition) if spec.shadow else (None, "")
     step("plan:resolved")
     found = find_input(job.settings, spec, partition)
     files = found.files
@@ -108,10 +111,10 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     return result
 
 
-def _shadow(job: JobContext, version: Version) -> tuple[Version | None, str]:
+def _shadow(registry: Registry, version: Version, partition: Partition) -> tuple[Version | None, str]:
     """The version in staging, unless it is the one in production; or why there is none: production does not wait."""
     try:
-        found = challenger(job.registry(), job.spec.model, job.partition.start)
+        found = challenger(registry, version.model, partition.start)
     except LamplighterError as error:
         return None, str(error)
     return (None, f"{found} scores already.") if found.number == version.number else (found, "")

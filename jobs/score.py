@@ -10,14 +10,14 @@ from uuid import uuid4
 from jobs.commit import not_overtaken
 from jobs.engines.choose import choose_engine
 from jobs.engines.warm import warm
-from jobs.errors import LamplighterError, Rejected
+from jobs.errors import Rejected
 from jobs.fragments import FragmentResult, fragments_key
 from jobs.input_gate import InputGateResult
 from jobs.plan import Plan
 from jobs.progress import shown
 from jobs.score_fragment import FragmentTask, score_fragment, total_reasons
 from jobs.scorer import load_scorer
-from jobs.shadow import ShadowTask
+from jobs.shadow import ShadowTask, fault_of
 from jobs.steps import step
 from jobs.table import predictions_path, rejected_path, shadow_path
 from model_registry.artifacts import cached, verified
@@ -100,7 +100,7 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     except FileNotFoundError:  # whoever has published meanwhile has swept, too
         not_overtaken(job, plan.predictions)
         raise
-    fault = fault or (_fault_of(results) if shadow else "")
+    fault = fault or (_incomplete(results) if shadow else "")
     result = ScoreResult(
         model=plan.model,
         partition=plan.partition,
@@ -135,12 +135,14 @@ def _shadow(job: JobContext, plan: Plan) -> tuple[ShadowTask | None, str]:
     try:
         files = str(_files_of(job, plan.shadow))
         load_scorer(files).check_features(job.spec)
-    except LamplighterError as error:
-        return None, str(error)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a file or a package of the challenger's may be missing
+        return None, fault_of(error)
     return ShadowTask(plan.shadow.number, files, str(shadow_path(job.settings, job.spec))), ""
 
 
-def _fault_of(results: Sequence[FragmentResult]) -> str:
+def _incomplete(results: Sequence[FragmentResult]) -> str:
     """Why the shadow's scores are not those of all rows, or nothing."""
     if any(r.rows_scored != (r.shadow.rows if r.shadow else 0) for r in results):
         said = (r.shadow_fault for r in results if r.shadow_fault)

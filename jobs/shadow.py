@@ -30,6 +30,11 @@ class ShadowTask:
     folder: str
 
 
+def fault_of(error: Exception) -> str:
+    """Why there is no shadow, as a sentence or its end, without values of rows."""
+    return str(error) if isinstance(error, LamplighterError) else without_values(error)
+
+
 class Shadow:
     """The challenger's share in a fragment; without a task it does nothing. Entered while the fragment is scored."""
 
@@ -47,12 +52,10 @@ class Shadow:
             return
         try:
             score = load_scorer(self.task.version_files).score(table, treated, where)
-        except LamplighterError as error:
-            self.fault = str(error)
-        except (MemoryError, OSError):
+        except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a pipeline raises: production does not wait for it
-            self.fault = without_values(error)
+            self.fault = fault_of(error)
         else:
             self._file.write(predictions_of(keys, score, self.task.version))
 

@@ -31,14 +31,12 @@ from model_registry.semver import change, following
 from model_registry.settle import settle
 from model_registry.steps import step
 from model_registry.store import RegistryStore, Stage, Version
-from model_registry.timeline import Kind, Promotion, began, current, effective, standing, withdrawn
+from model_registry.timeline import END_OF_TIME, Kind, Promotion, began, current, effective, standing, withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from model_registry.ledger import Ledger, LedgerSession
-
-END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class Registry:

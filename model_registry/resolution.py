@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from model_registry.errors import Misconfigured, UnknownVersion
 from model_registry.semver import PATTERN
 from model_registry.store import Stage
-from model_registry.timeline import in_force
+from model_registry.timeline import END_OF_TIME, in_force
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from model_registry.promotion import Registry
     from model_registry.store import Version
 
@@ -60,7 +61,7 @@ def challenger(registry: Registry, model: str, at: datetime) -> Version:
     later, or was replaced.
     """
     with registry.ledger.reading() as session:
-        row = in_force(session.history(model), Stage.staging, datetime.max.replace(tzinfo=UTC))
+        row = in_force(session.history(model), Stage.staging, END_OF_TIME)
     if row is None:
         raise UnknownVersion(f"{model} has no version in staging.")
     found = registry.store.version(model, row.version)

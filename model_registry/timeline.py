@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from model_registry.store import Stage
+
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class Kind(StrEnum):

@@ -1,5 +1,7 @@
 """A challenger in the shadow scores what production scores, beside it, and can neither hold it up nor change it."""
 
+import shutil
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -144,14 +146,49 @@ def test_a_challenger_that_cannot_score_is_a_sentence_and_production_is_publishe
     assert not list(shadow_path(challenged.settings, job.spec).rglob("*.parquet"))
 
 
-def test_a_challenger_with_spoilt_files_is_left_out(challenged: Shop) -> None:
+@pytest.fixture
+def its_files(challenged: Shop, tmp_path: Path) -> Iterator[Path]:
+    """The challenger's files in MLflow, which all worlds share, to be spoilt; there is no copy in the cache."""
     version = open_registry(challenged.settings).store.version("toys", 2)
-    for place in (challenged.settings.cache / version.digest, Path(version.artifact_uri.removeprefix("file://"))):
-        for path in place.rglob("features.json"):
-            path.write_text("{}")
+    shutil.rmtree(challenged.settings.cache / version.digest)
+    files = Path(version.artifact_uri.removeprefix("file://"))
+    shutil.copytree(files, tmp_path / "as they were")
+    yield files
+    shutil.rmtree(files, ignore_errors=True)
+    shutil.copytree(tmp_path / "as they were", files)
+
+
+def test_a_challenger_with_spoilt_files_is_left_out(challenged: Shop, its_files: Path) -> None:
+    for path in its_files.rglob("features.json"):
+        path.write_text("{}")
     result = score_partition(challenged.job(DAY))
     assert result.publication.shadow is None
     assert "changed after registration" in challenged.job(DAY).recall("score", ScoreResult).shadow_fault
+    assert len(rows(challenged)) == 120
+
+
+def test_a_challenger_whose_files_are_gone_is_left_out(challenged: Shop, its_files: Path) -> None:
+    shutil.rmtree(its_files)
+    result = score_partition(challenged.job(DAY))
+    assert result.publication.shadow is None
+    assert challenged.job(DAY).recall("score", ScoreResult).shadow_fault
+    assert len(rows(challenged)) == 120
+
+
+@pytest.mark.parametrize("where", ["jobs.score.load_scorer", "jobs.shadow.load_scorer"])
+def test_a_challenger_that_needs_a_package_that_is_not_there_is_left_out(
+    challenged: Shop, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    digest = open_registry(challenged.settings).store.version("toys", 2).digest
+
+    def without_it(files: str) -> Scorer:
+        if files.endswith(digest):
+            raise ImportError("No module named lightgbm")
+        return load_scorer(files)
+
+    monkeypatch.setattr(where, without_it)
+    assert score_partition(challenged.job(DAY)).publication.shadow is None
+    assert "No module named lightgbm" in challenged.job(DAY).recall("score", ScoreResult).sentence()
     assert len(rows(challenged)) == 120
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FIRST = date(2026, 1, 16)
 RESTARTS = 3
-TRIES = 50
+TRIES, MOST = 50, 20
 
 
 @pytest.fixture
@@ -84,16 +84,17 @@ def days(count: int) -> Sequence[str]:
 def test_every_night_is_published_once_however_often_the_database_restarts(
     night_shop: Shop, database: Database, nights: int
 ) -> None:
-    chance, waited = random.Random(tally.SEED), 0
-    for day in days(nights):
+    chance, waited, done = random.Random(tally.SEED), 0, 0
+    while done < nights or (not waited and done < MOST):  # by chance no restart meets the moment of a plan
+        day, done = days(done + 1)[-1], done + 1
         night_shop.write_sales(day, rows_of(date.fromisoformat(day)))
         with tally.TALLY.run(), restarting(database, chance):
             waited += had_to_wait(night_shop, day)
-    assert waited, "no restart met a night: choose other times"
+    assert waited
     path = predictions_path(night_shop.settings, night_shop.job(days(1)[0]).spec)
-    assert [p.partition for p in publications(path)] == days(nights)
+    assert [p.partition for p in publications(path)] == days(done)
     table = DeltaTable(str(path)).to_pandas()
-    for day in days(nights):
+    for day in days(done):
         mine = table[table["partition"] == day]
         assert sorted(mine["toy_id"]) == sorted(rows_of(date.fromisoformat(day))["toy_id"])
         assert set(mine["model_version"]) == {1}
