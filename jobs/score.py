@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -78,9 +78,7 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     """
     plan = job.recall("plan", Plan)
     if plan.published:
-        result = ScoreResult(
-            plan.model, plan.partition, plan.version.number, "none", 0, 0, 0, {}, (), "", unchanged=True
-        )
+        result = replace(_added_up(plan, ()), unchanged=True)
         job.keep("score", result)
         return result
     _gate_is_open(job, plan)
@@ -101,18 +99,10 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
         not_overtaken(job, plan.predictions)
         raise
     fault = fault or (_incomplete(results) if shadow else "")
-    result = ScoreResult(
-        model=plan.model,
-        partition=plan.partition,
-        version=plan.version.number,
+    result = replace(
+        _added_up(plan, results),
         engine=chosen.name,
-        rows_in=sum(r.rows_in for r in results),
-        rows_scored=sum(r.rows_scored for r in results),
-        rows_rejected=sum(r.rows_rejected for r in results),
-        reasons=total_reasons([r.reasons for r in results]),
-        fragments=tuple(results),
         attempt=attempt,
-        reused=sum(r.reused for r in results),
         seconds=round(monotonic() - began, 3),
         shadow=shadow.version if shadow and not fault else None,
         shadow_fault=fault,
@@ -120,6 +110,23 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     job.keep("score", result)
     step("score:kept")
     return result
+
+
+def _added_up(plan: Plan, results: Sequence[FragmentResult]) -> ScoreResult:
+    """All fragments together, without what the caller knows."""
+    return ScoreResult(
+        model=plan.model,
+        partition=plan.partition,
+        version=plan.version.number,
+        engine="none",
+        rows_in=sum(r.rows_in for r in results),
+        rows_scored=sum(r.rows_scored for r in results),
+        rows_rejected=sum(r.rows_rejected for r in results),
+        reasons=total_reasons([r.reasons for r in results]),
+        fragments=tuple(results),
+        attempt="",
+        reused=sum(r.reused for r in results),
+    )
 
 
 def _files_of(job: JobContext, version: Version) -> Path:

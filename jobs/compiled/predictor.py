@@ -38,8 +38,8 @@ class CompiledPredictor:
         """One score for each row of a table as it is read: the probability of class 1, or the number. Shape (rows,).
 
         The columns may be dictionaries or plain, with nulls; `numbers` has those that are float64 already, with NaN for
-        a null, which saves time. Raises Misconfigured when the pipeline cannot take the
-        rows, and Rejected, naming file (`where`) and column, for a type that the feature's kind does not allow.
+        a null, which saves time. Raises Misconfigured when the pipeline cannot take the rows, and Rejected, naming file
+        (`where`) and column, for a type that the feature's kind does not allow.
         """
         if not table.num_rows:
             return np.empty(0)
