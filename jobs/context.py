@@ -65,6 +65,10 @@ class JobContext:
                 f"{path.name} of the run {self.run!r} was written by another release: run `lamplighter {step}` again."
             ) from None
 
+    def recalled(self, step: str, kind: type[T]) -> T | None:
+        """The same, or None when no earlier job of this run has left it."""
+        return self.recall(step, kind) if (self.folder / f"{step}.json").is_file() else None
+
     def seconds_since(self, step: str) -> float:
         """How long ago the result of a step was left, waits between the jobs included."""
         return round(max(0.0, time.time() - (self.folder / f"{step}.json").stat().st_mtime), 3)

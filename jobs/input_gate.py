@@ -66,10 +66,12 @@ def input_gate(job: JobContext, purpose: str = "score") -> InputGateResult:
     from jobs.report_page import write_page
 
     partitions = training_window(job.spec, job.partition).partitions if purpose == "train" else (job.partition,)
+    plan = job.recalled("plan", Plan) if purpose == "score" else None
     files = None
     if purpose == "score" and job.spec.source.kind != "parquet":  # a table goes on; what the plan pinned is judged
-        files = [pinned(fragment.file for fragment in job.recall("plan", Plan).fragments)]
-    result = judge_partitions(job.settings, job.spec, partitions, files=files)
+        plan = plan or job.recall("plan", Plan)
+        files = [pinned(fragment.file for fragment in plan.fragments)]
+    result = judge_partitions(job.settings, job.spec, partitions, files=files, known=plan)
     job.keep("input-gate", result)
     step("input-gate:kept")
     write_page(job.folder / "input-gate.html", [result.report])
@@ -84,10 +86,12 @@ def judge_partitions(
     partitions: Sequence[Partition],
     batch_rows: int = GATE_ROWS,
     files: Sequence[Sequence[SourceFile]] | None = None,
+    known: Plan | None = None,
 ) -> InputGateResult:
     """The report about these partitions together: table-wide checks for each one, column checks over all rows.
 
-    `files` are those of each partition, unless they are to be found here.
+    `files` are those of each partition, unless they are to be found here. `known` is a plan for the same files, whose
+    digest need not be calculated again if they are as they were.
     """
     source = spec.source
     files = [find_input(settings, spec, p).files for p in partitions] if files is None else files
@@ -105,8 +109,15 @@ def judge_partitions(
             per_table = [c for c in spec.input_checks if c.expectation.startswith("expect_table_")]
             checks += [_worst(_table_checks(check, found), partitions) for check in per_table]
             checks += [question.answer() for question in questions]
-    digest = input_digest([file for mine in files for file in mine])
+    digest = _digest([file for mine in files for file in mine], known)
     return InputGateResult(GateReport("input gate", subject, tuple(checks)), sum(one.rows for one in found), digest)
+
+
+def _digest(files: Sequence[SourceFile], known: Plan | None) -> str:
+    """Of the files as they were when they were listed, and still are now that they have been read."""
+    if known is not None and tuple(files) == known.files and all(file.is_untouched() for file in files):
+        return known.input_digest
+    return input_digest(files)
 
 
 def needed_columns(spec: ModelSpec) -> list[str]:

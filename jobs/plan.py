@@ -51,6 +51,7 @@ class Plan:
     code: str
     predictions: Fence
     published: bool
+    files: tuple[SourceFile, ...]
     source_version: int | None = None
     shadow: Version | None = None
     no_shadow: str = ""
@@ -102,6 +103,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         code=code,
         predictions=Fence.of(table, app_id(partition)),
         published=same,
+        files=tuple(files),
         source_version=found.version,
         shadow=shadow,
         no_shadow=no_shadow,

@@ -73,7 +73,7 @@ class ScoreResult:
 def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     """Score every fragment of this run's plan; `engine` is the choice of the spec unless given.
 
-    Raises Rejected when the input gate of this run is closed or the input changed since it was judged, Tampered when
+    Raises Rejected when the input gate of this run is closed or the input changed since it was planned, Tampered when
     the version's files are not those that were registered, Unavailable when there is no such engine or no disk left.
     """
     plan = job.recall("plan", Plan)
@@ -83,8 +83,9 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
         return result
     _gate_is_open(job, plan)
     files = _files_of(job, plan.version)
-    load_scorer(str(files)).check_features(job.spec)
-    chosen = choose_engine(engine or job.spec.engine.name, plan.rows, job.spec.engine.workers, job.settings)
+    scorer, wanted = load_scorer(str(files)), job.spec.engine
+    scorer.check_features(job.spec)
+    chosen = choose_engine(engine or wanted.name, plan.rows, wanted.workers, job.settings, compiled=scorer.compiled)
     attempt = uuid4().hex[:12]  # a new one each time: the files of another attempt may be what readers see
     shadow, fault = _shadow(job, plan)
     tasks = _tasks(job, plan, str(files), attempt, shadow)
@@ -158,7 +159,7 @@ def _incomplete(results: Sequence[FragmentResult]) -> str:
 
 
 def _tasks(job: JobContext, plan: Plan, files: str, attempt: str, shadow: ShadowTask | None) -> list[FragmentTask]:
-    key = fragments_key(plan)
+    key, files_of_plan = fragments_key(plan), {file.path: file for file in plan.files}
     return [
         FragmentTask(
             fragment=fragment,
@@ -171,6 +172,7 @@ def _tasks(job: JobContext, plan: Plan, files: str, attempt: str, shadow: Shadow
             attempt=attempt,
             fence=plan.predictions.transaction,
             key=key,
+            source=files_of_plan[fragment.file],
             shadow=shadow,
         )
         for fragment in plan.fragments

@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.batches import read_batches
+from jobs.errors import Rejected
 from jobs.faults import listen_for_faults
 from jobs.fragment_file import FragmentFile
 from jobs.fragments import FragmentResult, file_name, keep_record, known, record_path
 from jobs.plan import Fragment
 from jobs.scorer import load_scorer
 from jobs.shadow import Shadow, ShadowTask
-from jobs.source import file_and_folder
+from jobs.source import SourceFile, file_and_folder
 from jobs.spec import FeatureKind, ModelSpec
 from jobs.steps import step
 from jobs.storage import Place, place
@@ -43,6 +44,7 @@ class FragmentTask:
     attempt: str
     fence: int
     key: str
+    source: SourceFile
     shadow: ShadowTask | None = None
 
 
@@ -50,13 +52,14 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     """Score the rows of one fragment, batch by batch: every row is scored, or rejected with a reason.
 
     What an earlier attempt left of the same fragment is reused if it is intact. Raises Rejected when the file is not
-    what the spec says, Misconfigured when the pipeline cannot take its rows, Unavailable when the disk is full, and
-    whatever else the pipeline raises.
+    what the spec says, or was written since it was planned, Misconfigured when the pipeline cannot take its rows,
+    Unavailable when the disk is full, and whatever else the pipeline raises.
     """
     listen_for_faults()  # in a worker of any engine
     fragment, reasons, total = task.fragment, Counter[str](), _Scores()
     if (before := _before(task)) is not None:
         return replace(before, reused=True)
+    as_planned(task.source)
     rows_in = 0
     name = file_name(task.partition, task.fence, task.attempt, fragment.number)
     with (
@@ -72,6 +75,7 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
             if rejected:
                 reasons.update(rejected["reason"].to_pylist())
                 bad.write(rejected)
+        as_planned(task.source)  # still, after it was read
     result = FragmentResult(
         fragment=fragment.number,
         rows_in=rows_in,
@@ -91,6 +95,12 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     keep_record(_record(task), result)
     step("score:recorded")
     return result
+
+
+def as_planned(file: SourceFile) -> None:
+    """Raise Rejected when a file was written since it was planned."""
+    if not file.is_untouched():
+        raise Rejected(f"{file_and_folder(file.path)} was changed after it was planned: run plan and input-gate again.")
 
 
 def _record(task: FragmentTask) -> Place:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.errors import LamplighterError, Misconfigured, MissingPartition, Rejected, without_values
 from jobs.readiness import parquet_paths, partition_folder, waiting_for
-from jobs.storage import Place, arrow, place, trouble
+from jobs.storage import Place, arrow, place, stamp_of, trouble
 from jobs.threads import in_threads
 
 if TYPE_CHECKING:
@@ -27,11 +29,19 @@ BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A Parquet file of a partition, with the rows of each of its row groups."""
+    """A Parquet file of a partition, with the rows of each of its row groups; `stamp` is that of `stamp_of`."""
 
     path: str
     size: int
     row_groups: tuple[int, ...]
+    stamp: str
+
+    def is_untouched(self) -> bool:
+        """Whether it is there, and nobody has written it since."""
+        try:
+            return stamp_of(place(self.path)) == self.stamp
+        except FileNotFoundError:
+            return False
 
 
 def partition_files(
@@ -59,9 +69,12 @@ def partition_files(
 
 def source_file(path: Place) -> SourceFile:
     """A file, from its metadata. Raises Rejected when it is not a Parquet file."""
+    stamp = ""
+    with suppress(FileNotFoundError):
+        stamp = stamp_of(path)  # before it is read: what is written now is noticed later
     metadata = _open(path).metadata
     groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-    return SourceFile(str(path), path.stat().st_size, groups)
+    return SourceFile(str(path), path.stat().st_size, groups, stamp)
 
 
 def _open(path: str | Place, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
@@ -167,11 +180,22 @@ def check_texts(table: pa.Table, path: str | Place) -> None:
     """Raise Rejected, naming file and column, when a text of the table is not UTF-8, or an index points nowhere."""
     for name in table.column_names:
         try:
-            table[name].validate(full=True)
+            for chunk in table[name].chunks:
+                _validate(chunk)
         except pa.ArrowInvalid:
             raise Rejected(
                 f"{_named(path)}: the column {name} holds text that is not UTF-8: deliver it as UTF-8."
             ) from None
+
+
+def _validate(chunk: pa.Array) -> None:
+    """Raise ArrowInvalid. Of a dictionary's indices the largest says it all, unless a null hides something larger."""
+    if pa.types.is_dictionary(chunk.type) and pa.types.is_int32(chunk.type.index_type) and len(chunk):
+        content = chunk.indices.buffers()[1]
+        places = np.frombuffer(content, np.uint32)[chunk.offset : chunk.offset + len(chunk)]
+        if places.max() < len(chunk.dictionary):
+            chunk = chunk.dictionary
+    chunk.validate(full=True)
 
 
 def together(tables: Sequence[pa.Table], where: str) -> pa.Table:

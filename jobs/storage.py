@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ _REFUSED = (
     *("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "status code 403"),
     *("AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403 Forbidden"),
 )
+TOO_NEW = 2
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
@@ -166,6 +168,18 @@ def place(text: str, below: Place | None = None) -> Place:
     if found is not None:
         return ObjectPath(found[1], found[2].strip("/"))
     return Path(text) if below is None or text.startswith("/") else below / text
+
+
+def stamp_of(where: Place) -> str:
+    """Size and time of a file: another one after each time that it is written. Raises FileNotFoundError.
+
+    Stores count seconds. An object that is too new is waited for, since it could be written again within the same one.
+    """
+    about = where.stat()
+    if not isinstance(about, Stat):
+        return f"{about.st_size} {about.st_mtime_ns}"
+    time.sleep(min(TOO_NEW, max(0.0, about.st_mtime + TOO_NEW - time.time())))
+    return f"{about.st_size} {about.st_mtime}"
 
 
 def below(where: Place, root: Place) -> str:

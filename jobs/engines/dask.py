@@ -1,4 +1,4 @@
-"""The engine on Dask: worker processes of this machine, or a scheduler that is named by its address."""
+"""The engine on Dask: workers in this process or on this machine, or a scheduler that is named by its address."""
 
 from __future__ import annotations
 
@@ -30,13 +30,18 @@ def _each(function: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
 
 
 class DaskEngine:
-    """An `Engine` on a Dask cluster: the one at `scheduler`, or `workers` processes that live while it is used."""
+    """An `Engine` on a Dask cluster: the one at `scheduler`, or one of our own that lives while it is used.
+
+    Ours has `workers` processes, or as many threads of this one: less memory, and nothing to wait for, but they are of
+    use only to functions that let go of Python's lock, as compiled versions do.
+    """
 
     name = "dask"
 
-    def __init__(self, workers: int, scheduler: str | None = None) -> None:
+    def __init__(self, workers: int, scheduler: str | None = None, *, threads: bool = False) -> None:
         self._workers = workers
         self._scheduler = scheduler
+        self._threads = threads
         self._cluster: Any = None
         self._client: Any = None
         self._address = scheduler
@@ -44,7 +49,7 @@ class DaskEngine:
     @property
     def where(self) -> tuple[object, ...]:
         """See `Engine.where`."""
-        return (self._workers, self._scheduler)
+        return (self._workers, self._scheduler, self._threads)
 
     def is_well(self) -> bool:
         """See `Engine.is_well`: whether all workers of our own are there, or the scheduler that was named."""
@@ -128,11 +133,10 @@ class DaskEngine:
 
         logging.getLogger("distributed").setLevel(logging.WARNING)  # Dask sets its own level when it is imported
         if self._scheduler is None:
+            there = {"n_workers": self._workers, "threads_per_worker": 1, "processes": True, "host": "127.0.0.1"}
+            here = {"n_workers": 1, "threads_per_worker": self._workers, "processes": False, "memory_limit": 0}
             self._cluster = LocalCluster(
-                n_workers=self._workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
+                **(here if self._threads else there),
                 dashboard_address="127.0.0.1:0",  # any free port: the usual one is taken by the next partition
                 silence_logs=logging.WARNING,
             )

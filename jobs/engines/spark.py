@@ -26,6 +26,8 @@ CONFIGURATION = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.task.maxFailures": "2",
+    # Java hands out tasks here and no more: to optimise that takes longer, and more memory, than it ever saves
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
 SLICES_PER_CORE = 2  # each costs some ten milliseconds, whatever it holds
 TASKS_PER_SLICE = 32  # so that it is seen how far long work is
@@ -39,7 +41,7 @@ class SparkEngine:
 
     def __init__(self, workers: int, master: str | None = None) -> None:
         self._master = master or f"local[{workers}]"
-        self._session: Any = None
+        self._context: Any = None
 
     @property
     def where(self) -> tuple[object, ...]:
@@ -50,7 +52,7 @@ class SparkEngine:
         """See `Engine.is_well`."""
         from py4j.protocol import Py4JError
 
-        context = self._session.sparkContext._jsc  # noqa: SLF001 - there is no other way to ask
+        context = self._context._jsc  # noqa: SLF001 - there is no other way to ask
         try:
             return context is not None and not context.sc().isStopped()
         except (Py4JError, OSError):  # its Java is gone
@@ -58,7 +60,7 @@ class SparkEngine:
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         """See `Engine.map`. The results come slice by slice, each of them a job of Spark's."""
-        context = self._session.sparkContext
+        context = self._context
         at_once = SLICES_PER_CORE * context.defaultParallelism
         slices = max(1, min(len(tasks), max(at_once, -(-len(tasks) // TASKS_PER_SLICE))))
         work = context.parallelize(tasks, slices).map(lambda task: _caught(function, task))
@@ -83,19 +85,18 @@ class SparkEngine:
             os.environ.setdefault(variable, sys.executable)
         if self._master.startswith("spark:"):
             reach("Spark master", self._master, "spark://host:7077", "LAMPLIGHTER_SPARK_MASTER")
-        from pyspark.sql import SparkSession
+        from pyspark import SparkConf, SparkContext  # a session would add seconds, for SQL that nobody asks
 
-        builder = SparkSession.builder.master(self._master).appName("lamplighter")
-        for key, value in (CONFIGURATION | (LOOPBACK if _is_here(self._master) else {})).items():
-            builder = builder.config(key, value)
+        settings = CONFIGURATION | (LOOPBACK if _is_here(self._master) else {})
+        configuration = SparkConf().setMaster(self._master).setAppName("lamplighter").setAll(list(settings.items()))
         try:
-            self._session = builder.getOrCreate()
+            self._context = SparkContext.getOrCreate(configuration)
         except Exception as error:
             raise Unavailable(f"Spark does not start on {self._master}: {str(error).splitlines()[0][:200]}") from error
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._session.stop()
+        self._context.stop()
 
 
 def _results(job: Future[list[Any]]) -> Iterator[Any]:

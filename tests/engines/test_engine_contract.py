@@ -9,7 +9,7 @@ import pytest
 from clusters import dask_cluster, free_port, spark_cluster
 from deltalake import DeltaTable
 
-from jobs.engines.choose import LARGE, choose_engine
+from jobs.engines.choose import LARGE, PROCESSES, choose_engine
 from jobs.engines.dask import DaskEngine
 from jobs.engines.engine import Engine
 from jobs.engines.local import LocalEngine
@@ -21,7 +21,7 @@ from jobs.score import score
 from jobs.settings import Settings
 from jobs.table import predictions_path
 
-ENGINES = ["local", "dask", "dask-cluster", "spark", "spark-cluster"]
+ENGINES = ["local", "dask", "dask-threads", "dask-cluster", "spark", "spark-cluster"]
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning"
 )  # sockets of Dask and py4j, closed by their own threads
@@ -43,7 +43,8 @@ def make_engine(name: str, request: pytest.FixtureRequest) -> Engine:
     if name == "local":
         return LocalEngine(2)
     if name.startswith("dask"):
-        return DaskEngine(2, request.getfixturevalue("dask_scheduler") if name == "dask-cluster" else None)
+        address = request.getfixturevalue("dask_scheduler") if name == "dask-cluster" else None
+        return DaskEngine(2, address, threads=name == "dask-threads")
     return SparkEngine(2, request.getfixturevalue("spark_master") if name == "spark-cluster" else None)
 
 
@@ -114,13 +115,15 @@ def scores_of_local(trained_home: Path, tmp_path_factory: pytest.TempPathFactory
     return scored_by("local", trained_home, tmp_path_factory.mktemp("local") / "world", Settings.from_environment({}))
 
 
-@pytest.mark.parametrize("name", ["dask", "dask-cluster", "spark", "spark-cluster"])
+@pytest.mark.parametrize("name", ["dask", "dask-processes", "dask-cluster", "spark", "spark-cluster"])
 def test_the_published_scores_are_those_of_the_local_engine_to_the_last_bit(
     name: str, scores_of_local: pd.DataFrame, trained_home: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     kind, _, cluster = name.partition("-")
     variables = {}
-    if cluster:
+    if cluster == "processes":
+        variables = {"LAMPLIGHTER_DASK_SCHEDULER": PROCESSES}
+    elif cluster:
         fixture, variable = {"dask": ("dask_scheduler", "DASK_SCHEDULER"), "spark": ("spark_master", "SPARK_MASTER")}[
             kind
         ]
@@ -157,8 +160,8 @@ def scored_by(engine: str, source: Path, target: Path, clusters: Settings) -> pd
     return frame.sort_values("toy_id", ignore_index=True)
 
 
-def choose(name: str, rows: int, **variables: str) -> Engine:
-    return choose_engine(name, rows, 2, Settings.from_environment(variables))
+def choose(name: str, rows: int, *, compiled: bool = False, **variables: str) -> Engine:
+    return choose_engine(name, rows, 2, Settings.from_environment(variables), compiled=compiled)
 
 
 def test_auto_takes_no_cluster_for_small_partitions() -> None:
@@ -170,6 +173,14 @@ def test_auto_takes_what_is_configured_for_large_ones() -> None:
     assert choose("auto", LARGE, LAMPLIGHTER_SPARK_MASTER="spark://127.0.0.1:1").name == "spark"
     both = {"LAMPLIGHTER_SPARK_MASTER": "spark://127.0.0.1:1", "LAMPLIGHTER_DASK_SCHEDULER": "tcp://127.0.0.1:1"}
     assert choose("auto", LARGE, **both).name == "dask"
+    assert choose("auto", LARGE, **both | {"LAMPLIGHTER_DASK_SCHEDULER": PROCESSES}).name == "spark"
+
+
+def test_dask_takes_threads_only_for_what_lets_go_of_pythons_lock() -> None:
+    assert choose("dask", 1).where == DaskEngine(2).where
+    assert choose("dask", 1, compiled=True).where == DaskEngine(2, threads=True).where
+    processes = {"LAMPLIGHTER_DASK_SCHEDULER": PROCESSES}
+    assert choose("dask", 1, compiled=True, **processes).where == DaskEngine(2).where
 
 
 def test_an_engine_that_there_is_not() -> None:

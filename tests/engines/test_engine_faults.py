@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 
@@ -22,10 +23,15 @@ from jobs.errors import Misconfigured, Rejected, Unavailable
 from model_registry.evidence import Check, GateReport
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets that Dask and py4j close in their own time
-ENGINES = {"local": LocalEngine, "dask": DaskEngine, "spark": SparkEngine}
+ENGINES = {
+    "local": LocalEngine,
+    "dask": DaskEngine,
+    "dask-threads": partial(DaskEngine, threads=True),
+    "spark": SparkEngine,
+}
 
 
-@pytest.fixture(scope="module", params=["local", "dask", "spark"])
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     with ENGINES[request.param](2) as running:
         yield running

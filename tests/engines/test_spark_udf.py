@@ -34,8 +34,8 @@ def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         folder = tmp_path_factory.mktemp("spark")
         master = stack.enter_context(spark_cluster(folder)) if request.param == "master" else None
         stack.enter_context(SparkEngine(2, master))
-        session = SparkSession.getActiveSession()
-        assert session is not None
+        session = SparkSession.builder.getOrCreate()
+        stack.callback(session.stop)
         yield session
 
 

@@ -12,6 +12,7 @@ from jobs.errors import Misconfigured
 from jobs.plan import Fragment
 from jobs.predictor import DATA, Predictor, save_predictor
 from jobs.score_fragment import FragmentTask, score_fragment
+from jobs.source import source_file
 from jobs.train import train
 
 RETURN = 'return frame["returned"]'
@@ -85,6 +86,7 @@ def test_a_score_that_overflows_is_counted_as_not_finite(shop: Any) -> None:
             attempt="one",
             fence=0,
             key="k",
+            source=source_file(shop.sales("2026-01-16") / "part-0.parquet"),
         )
     )
     assert (result.rows_scored, result.not_finite) == (120, 2)

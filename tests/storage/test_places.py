@@ -12,7 +12,7 @@ import pytest
 from jobs.errors import Misconfigured, Unavailable
 from jobs.fragment_file import FragmentFile
 from jobs.settings import Settings
-from jobs.storage import ObjectPath, Place, arrow, below, keep_json, place, remove_tree, storage_options
+from jobs.storage import ObjectPath, Place, arrow, below, keep_json, place, remove_tree, stamp_of, storage_options
 from jobs.storage_options import delta_options, filesystem
 from jobs.table import open_table
 from model_registry.evidence import Check
@@ -45,6 +45,17 @@ def test_what_is_there_and_what_is_not(root: Place) -> None:
         with pytest.raises(FileNotFoundError):
             missing()
     (root / "c").unlink(missing_ok=True)
+
+
+def test_what_is_written_again_has_another_stamp(root: Place) -> None:
+    path = write(root / "a" / "b", b"one")
+    first = stamp_of(path)
+    assert stamp_of(path) == first
+    write(path, b"two")
+    assert stamp_of(path) != first
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        stamp_of(path)
 
 
 def test_a_pattern_finds_files_and_folders_part_by_part(root: Place) -> None:
