@@ -17,7 +17,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 
-from jobs.errors import Superseded, Unavailable
+from jobs.errors import Rejected, Superseded, Unavailable
 from jobs.fragments import WrittenFile
 from jobs.steps import step
 from jobs.storage import Place, reaching
@@ -25,6 +25,7 @@ from jobs.table import (
     PARTITION,
     Publication,
     app_id,
+    app_id_of,
     ensure_table,
     metadata,
     newest_first,
@@ -73,7 +74,7 @@ def commit_predictions(
         if _has_committed(table, path, publication.run, fence):
             return
         if _transaction(job, table) != fence.transaction:
-            raise _superseded(job)
+            raise _superseded(job, fence)
         step("publish:prepared")
         if _replace(job, path, table, columns, files, fence.transaction + 1, publication.run, metadata(publication)):
             return
@@ -84,7 +85,34 @@ def not_overtaken(job: JobContext, fence: Fence) -> None:
     """Raise Superseded when somebody has published the partition since the attempt began: its files may be gone."""
     table = open_table(predictions_path(job.settings, job.spec))
     if table is not None and _transaction(job, table) != fence.transaction:
-        raise _superseded(job)
+        raise _superseded(job, fence)
+
+
+def scores_are_gone(job: JobContext) -> Rejected:
+    """The error for files that nobody may remove, and somebody has."""
+    return Rejected(
+        f"Files that score left for {job.spec.model} {job.partition} are gone from the table's folder: run score and "
+        f"output-gate again."
+    )
+
+
+def raise_fence(path: Place, partition: str, number: int) -> bool:
+    """Take the right to publish from all attempts that began at this number; False when somebody has published since.
+
+    A commit that changes no row.
+    """
+    table = open_version(path, None)
+    if (table.transaction_version(app_id_of(partition)) or 0) != number:
+        return False
+    properties = CommitProperties(app_transactions=[Transaction(app_id_of(partition), number + 1)])
+    try:
+        with reaching(path, (OSError, DeltaError)):
+            table.create_write_transaction(
+                [], mode="append", schema=table.schema(), partition_by=[PARTITION], commit_properties=properties
+            )
+    except CommitFailedError:
+        return False
+    return True
 
 
 def follow(job: JobContext) -> None:
@@ -192,10 +220,15 @@ def _busy(job: JobContext) -> Unavailable:
     return Unavailable(f"{job.spec.model} {job.partition} found the table busy {TRIES} times: run again.")
 
 
-def _superseded(job: JobContext) -> Superseded:
+def _superseded(job: JobContext, fence: Fence) -> Superseded:
     winner = publication_of(predictions_path(job.settings, job.spec), job.partition.key)
-    who = f"by version {winner.version} in run {winner.run!r}" if winner else "by another run"
+    before = -1 if fence.table_version is None else fence.table_version
+    if winner is None or (winner.table_version or 0) <= before:
+        return Superseded(
+            f"{job.spec.model} {job.partition} was taken over after this attempt began, by another tool or by "
+            f"`lamplighter vacuum` because its files were old: nothing was published. Run it again from its plan."
+        )
     return Superseded(
-        f"{job.spec.model} {job.partition} was published {who} after this attempt began: nothing was published twice. "
-        f"Run it again if it should be published anew."
+        f"{job.spec.model} {job.partition} was published by version {winner.version} in run {winner.run!r} after this "
+        f"attempt began: nothing was published twice. Run it again if it should be published anew."
     )

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.batches import read_batches
-from jobs.commit import not_overtaken
+from jobs.commit import not_overtaken, scores_are_gone
 from jobs.errors import Rejected
 from jobs.expect import bounded
 from jobs.plan import Plan
@@ -75,7 +75,10 @@ def output_gate(job: JobContext) -> OutputGateResult:
     tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
     try:
         found = read_back(job.spec, scored, *tables)
-    except (FileNotFoundError, Rejected):  # gone at once, or while it was read
+    except FileNotFoundError as error:
+        not_overtaken(job, plan.predictions)
+        raise scores_are_gone(job) from error
+    except Rejected:  # perhaps gone while it was read
         not_overtaken(job, plan.predictions)
         raise
     report = judge_scores(job.spec, plan, scored, found)
@@ -93,7 +96,7 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
     key = list(spec.key)
     good = [table / f.predictions.path for f in scored.fragments if f.predictions is not None]
     bad = [beside / f.rejected.path for f in scored.fragments if f.rejected is not None]
-    schemas = [pa.schema([read_schema(path).field(name) for name in key]) for path in good]
+    schemas = [pa.schema([read_schema(path).field(name) for name in key]) for path in [*good, *bad]]
     alike = all(schema == schemas[0] for schema in schemas)
     one_type = alike and (not schemas or same_types(schemas[0], table))
     with unique_keys() as keys:

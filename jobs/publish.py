@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs.commit import commit_predictions, committed, follow, follow_beyond, not_overtaken, settle
+from jobs.commit import commit_predictions, committed, follow, follow_beyond, not_overtaken, scores_are_gone, settle
 from jobs.errors import Rejected
 from jobs.fragments import WrittenFile
 from jobs.output_gate import OutputGateResult
@@ -66,9 +66,9 @@ def publish(job: JobContext) -> PublishResult:
     step("publish:begun")
     try:
         _commit(job, plan, scored, judged.content)
-    except FileNotFoundError:  # whoever has published meanwhile has swept, too
+    except FileNotFoundError as error:  # whoever has published meanwhile has swept, too
         not_overtaken(job, plan.predictions)
-        raise
+        raise scores_are_gone(job) from error
     step("publish:committed")
     follow(job)
     step("publish:rejected")

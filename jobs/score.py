@@ -7,10 +7,11 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from jobs.batches import common_schema, empty
 from jobs.commit import not_overtaken
 from jobs.engines.choose import choose_engine
 from jobs.engines.warm import warm
-from jobs.errors import Rejected
+from jobs.errors import Rejected, Unavailable
 from jobs.fragments import FragmentResult, fragments_key
 from jobs.input_gate import InputGateResult
 from jobs.plan import Plan
@@ -96,9 +97,9 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
                 running.map(score_fragment, tasks), lambda r: r.rows_in, plan.rows, f"{plan.model} {plan.partition}"
             )
             results = sorted(done, key=lambda result: result.fragment)
-    except FileNotFoundError:  # whoever has published meanwhile has swept, too
+    except FileNotFoundError as error:  # whoever has published meanwhile has swept, too
         not_overtaken(job, plan.predictions)
-        raise
+        raise Unavailable(f"A file of {plan.model} {plan.partition} is gone: {error}. Run score again.") from error
     fault = fault or (_incomplete(results) if shadow else "")
     result = replace(
         _added_up(plan, results),
@@ -159,7 +160,8 @@ def _incomplete(results: Sequence[FragmentResult]) -> str:
 
 
 def _tasks(job: JobContext, plan: Plan, files: str, attempt: str, shadow: ShadowTask | None) -> list[FragmentTask]:
-    key, files_of_plan = fragments_key(plan), {file.path: file for file in plan.files}
+    key, files_of_plan, columns = fragments_key(plan), {file.path: file for file in plan.files}, list(job.spec.key)
+    key_types = common_schema([empty(path, columns) for path in files_of_plan], columns, f"{job.partition}")
     return [
         FragmentTask(
             fragment=fragment,
@@ -173,6 +175,7 @@ def _tasks(job: JobContext, plan: Plan, files: str, attempt: str, shadow: Shadow
             fence=plan.predictions.transaction,
             key=key,
             source=files_of_plan[fragment.file],
+            key_types=key_types,
             shadow=shadow,
         )
         for fragment in plan.fragments

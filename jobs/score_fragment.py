@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FragmentTask:
-    """All that a worker needs for one fragment; small, and picklable for any engine."""
+    """All that a worker needs for one fragment; small, and picklable for any engine.
+
+    `key_types` are those that the columns of the key have in all files together.
+    """
 
     fragment: Fragment
     spec: ModelSpec
@@ -45,6 +48,7 @@ class FragmentTask:
     fence: int
     key: str
     source: SourceFile
+    key_types: pa.Schema
     shadow: ShadowTask | None = None
 
 
@@ -125,7 +129,7 @@ def _scored(task: FragmentTask, shadow: Shadow) -> Iterator[tuple[pa.Table, pa.T
         treated = treat(table, spec, where)
         good = treated.good
         score = scorer.score(table, treated, where)
-        keys, rejected = publishable(treated.keys, where), None
+        keys, rejected = publishable(treated.keys, where, task.key_types), None
         if not good.all():
             rejected = pa.table(
                 [*keys.filter(pa.array(~good)).columns, treated.why()], schema=rejected_schema(keys.schema)

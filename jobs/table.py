@@ -106,15 +106,18 @@ def rejected_schema(key: pa.Schema) -> pa.Schema:
     return pa.schema([*key, pa.field("reason", pa.string())])
 
 
-def publishable(keys: pa.Table, where: str) -> pa.Table:
+def publishable(keys: pa.Table, where: str, types: pa.Schema | None = None) -> pa.Table:
     """The key's columns in types that the table can hold: all files of a partition give the same ones.
 
-    Raises Rejected, naming file (`where`) and column, for a type or a value that would not come back as it went in.
+    `types` are those of all files together, for a column that has no value and no type in this one. Raises Rejected,
+    naming file (`where`) and column, for a type or a value that would not come back as it went in.
     """
     columns = {}
     for name in keys.column_names:
         try:
-            columns[name] = keys[name].cast(_publishable_type(keys.schema.field(name).type))
+            found = keys.schema.field(name).type
+            found = types.field(name).type if types is not None and pa.types.is_null(found) else found
+            columns[name] = keys[name].cast(_publishable_type(found))
         except (pa.ArrowException, KeyError) as error:
             said = without_values(error)
             raise Rejected(f"{where}: the key {name} cannot be published: {said}. Take another.") from None

@@ -2,7 +2,8 @@
 
 Every publication is kept for time travel, so what any commit of the log has ever named stays. Of the rest, files of a
 fence that was passed are removed at once: their attempt cannot publish any more. Files of the present fence may belong
-to an attempt that is at work, and must be old.
+to an attempt that is at work, and must be old; then the fence is raised first, so that it cannot publish them just now.
+Before the first publication of a model there is no fence to raise, and nothing is removed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from jobs.commit import raise_fence
 from jobs.fragments import RECORDS, fence_of
 from jobs.storage import Place, remove_tree
 from jobs.sweep import named_files, tables_of
@@ -50,6 +52,9 @@ def vacuum(settings: Settings, spec: ModelSpec, older_than: timedelta = OLD, *, 
     before = time.time() - older_than.total_seconds()
     found = {path: size for table in tables_of(settings, spec) for path, size in _orphans(table, named, fences, before)}
     if not dry_run:
+        present = {key for path in found if fence_of(path.name) == fences[key := _partition_of(path)]}
+        lost = {key for key in present if not raise_fence(predictions, key, fences[key])}
+        found = {path: size for path, size in found.items() if _partition_of(path) not in lost}
         for path in found:
             path.unlink(missing_ok=True)
         _forget(predictions, before)
@@ -62,16 +67,22 @@ def vacuum(settings: Settings, spec: ModelSpec, older_than: timedelta = OLD, *, 
 
 def _orphans(table: Place, named: set[Place], fences: dict[str, int], before: float) -> Iterator[tuple[Place, int]]:
     for path in table.glob("partition=*/*"):
-        fence = fence_of(path.name)
-        passed = fence is not None and fence < fences.get(path.parent.name.removeprefix("partition="), 0)
+        fence, now = fence_of(path.name), fences.get(_partition_of(path))
+        if now is None:
+            continue
+        passed = fence is not None and fence < now
         with suppress(FileNotFoundError):  # the next publication sweeps, too
             about = path.stat()
             if path not in named and (passed or about.st_mtime < before):
                 yield path, about.st_size
 
 
+def _partition_of(path: Place) -> str:
+    return path.parent.name.removeprefix("partition=")
+
+
 def _fences(table: Place) -> dict[str, int]:
-    """The transaction number of every partition of the table."""
+    """The transaction number of every partition of the table; none when there is no table yet."""
     found = open_table(table)
     if found is None:
         return {}
@@ -83,5 +94,6 @@ def _forget(table: Place, before: float) -> None:
     """Remove records of fragments that nobody has touched for long."""
     for path in (table / RECORDS).glob("*/*"):
         records: list[Place] = list(path.glob("*.json"))
-        if records and all(record.stat().st_mtime < before for record in records):
-            remove_tree(path)
+        with suppress(FileNotFoundError):  # a publication sweeps, too
+            if records and all(record.stat().st_mtime < before for record in records):
+                remove_tree(path)

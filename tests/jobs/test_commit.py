@@ -232,7 +232,7 @@ def test_an_attempt_that_another_tool_overtook_says_so(open_shop: Any) -> None:
     (Path(str(path)) / "_delta_log" / f"{2:020d}.json").write_text(
         json.dumps({"txn": {"appId": f"score:{DAY}", "version": 7}}) + "\n"
     )
-    with pytest.raises(Superseded, match=f"toys {DAY} was published by another run after this attempt began"):
+    with pytest.raises(Superseded, match=f"toys {DAY} was taken over after this attempt began, by another tool or"):
         publish(late)
 
 

@@ -16,7 +16,7 @@ from jobs.input_gate import input_gate
 from jobs.output_gate import output_gate
 from jobs.publish import publish
 from jobs.source import read
-from jobs.table import predictions_path
+from jobs.table import predictions_path, rejected_path
 from jobs.train import train
 
 DAY, NEXT = "2026-01-16", "2026-01-17"
@@ -54,6 +54,32 @@ def test_rows_without_a_key_are_rejected_one_by_one_and_do_not_close_the_gate(op
     result = publish(open_shop.prepare(DAY)).publication
     assert result.reasons == {"null_key": 2}
     assert len(scores(open_shop)) == 118
+
+
+@pytest.fixture
+def generous(open_shop: Any) -> Any:
+    """A world that takes a partition of which half the rows are rejected."""
+    text = (open_shop.settings.models / "toys" / "model.yaml").read_text()
+    open_shop.write_model(spec=re.sub(r"reject_budget: .*", "reject_budget: 0.6", text))
+    return open_shop
+
+
+def test_a_file_whose_rows_have_no_key_at_all_is_rejected_in_the_type_of_the_others(generous: Any) -> None:
+    with_key(generous, DAY, numbers(pa.int64()))
+    with_key(generous, DAY, pa.nulls(120), "part-1.parquet")
+    job = generous.prepare(DAY)
+    assert publish(job).publication.reasons == {"null_key": 120}
+    files = [p for p in rejected_path(generous.settings, job.spec).rglob("*.parquet") if f"partition={DAY}" in str(p)]
+    assert [pq.read_schema(path).field("toy_id").type for path in files] == [pa.int64()]
+
+
+def test_rejected_rows_whose_key_has_another_type_close_the_gate_too(generous: Any) -> None:
+    with_key(generous, DAY, numbers(pa.int64()))
+    rows = pd.read_parquet(generous.sales(DAY) / "part-0.parquet").assign(price=-1.0)
+    other = rows.assign(toy_id=[number + 0.5 for number in range(120)])
+    generous.write_sales(DAY, other, "part-1.parquet")
+    with pytest.raises(Rejected, match=r"keys have one type on column toy_id FAILED.*double, int64"):
+        generous.prepare(DAY)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from jobs import publish as publish_module
 from jobs import score as score_module
 from jobs.commit import follow
 from jobs.context import JobContext
-from jobs.errors import Superseded
+from jobs.errors import Rejected, Superseded, Unavailable
 from jobs.fragments import FragmentResult, file_name
 from jobs.input_gate import input_gate
 from jobs.plan import plan
@@ -223,7 +223,7 @@ def test_a_file_that_is_gone_and_nobody_has_published_is_an_error_of_its_own(spo
     job = spoilt.prepare(DAY)
     for path in predictions_path(spoilt.settings, job.spec).glob("partition=*/*"):
         path.unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(Rejected, match="are gone from the table's folder"):
         publish(job)
 
 
@@ -242,5 +242,5 @@ def test_an_attempt_whose_files_go_while_it_scores_says_who_won(
         raise FileNotFoundError(task.fragment.file)
 
     monkeypatch.setattr(score_module, "score_fragment", gone)
-    with pytest.raises(Superseded if published_meanwhile else FileNotFoundError):
+    with pytest.raises(Superseded if published_meanwhile else Unavailable):
         score(slow)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -87,6 +88,7 @@ def test_a_score_that_overflows_is_counted_as_not_finite(shop: Any) -> None:
             fence=0,
             key="k",
             source=source_file(shop.sales("2026-01-16") / "part-0.parquet"),
+            key_types=pa.schema([("toy_id", pa.string())]),
         )
     )
     assert (result.rows_scored, result.not_finite) == (120, 2)

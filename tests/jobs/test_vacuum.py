@@ -1,0 +1,88 @@
+"""`lamplighter vacuum` removes nothing that an attempt may still publish: it takes the right to publish first."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+
+from jobs import vacuum as vacuum_job
+from jobs.errors import Rejected, Superseded
+from jobs.output_gate import output_gate
+from jobs.publish import publish
+from jobs.table import predictions_path, publications
+from jobs.vacuum import vacuum
+
+DAY = "2026-01-16"
+
+
+@pytest.fixture
+def published(open_shop: Any) -> Any:
+    publish(open_shop.prepare(DAY, "first"))
+    rows = pd.read_parquet(open_shop.sales(DAY))
+    open_shop.write_sales(DAY, rows.head(110))
+    return open_shop
+
+
+def table(shop: Any) -> Path:
+    return Path(str(predictions_path(shop.settings, shop.job(DAY).spec)))
+
+
+def grow_old(shop: Any) -> None:
+    three_days_ago = time.time() - timedelta(days=3).total_seconds()
+    for path in shop.settings.tables.rglob("*.parquet"):
+        os.utime(path, (three_days_ago, three_days_ago))
+
+
+def test_an_attempt_whose_files_were_old_says_so_and_its_next_run_publishes(published: Any) -> None:
+    slow = published.prepare(DAY, "slow")
+    grow_old(published)
+    assert vacuum(published.settings, slow.spec).files == 1
+    assert vacuum(published.settings, slow.spec).files == 0
+    for job in (output_gate, publish):
+        with pytest.raises(Superseded, match="by another tool or by `lamplighter vacuum` because its files were old"):
+            job(slow)
+    assert len(DeltaTable(table(published)).to_pandas()) == 120
+    assert publish(published.prepare(DAY, "again")).publication.rows_scored == 110
+    assert [p.rows_scored for p in publications(table(published))] == [120, 110]
+
+
+def test_what_is_published_while_vacuum_looks_stays(published: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = published.prepare(DAY, "slow")
+    grow_old(published)
+    raised = vacuum_job.raise_fence
+
+    def after_a_publication(*arguments: Any) -> bool:
+        publish(slow)
+        return raised(*arguments)
+
+    monkeypatch.setattr(vacuum_job, "raise_fence", after_a_publication)
+    assert vacuum(published.settings, slow.spec).files == 0
+    assert len(DeltaTable(table(published)).to_pandas()) == 110
+
+
+def test_before_the_first_publication_nothing_is_removed(open_shop: Any) -> None:
+    job = open_shop.prepare(DAY)
+    grow_old(open_shop)
+    assert vacuum(open_shop.settings, job.spec, timedelta(0)).files == 0
+    assert publish(job).publication.rows_scored == 120
+
+
+def test_a_dry_run_takes_no_right(published: Any) -> None:
+    slow = published.prepare(DAY, "slow")
+    grow_old(published)
+    assert vacuum(published.settings, slow.spec, dry_run=True).files == 1
+    assert publish(slow).publication.rows_scored == 110
+
+
+@pytest.mark.parametrize("job", [output_gate, publish])
+def test_scores_that_somebody_has_removed_are_one_sentence(published: Any, job: Any) -> None:
+    slow = published.prepare(DAY, "slow")
+    for path in (table(published) / f"partition={DAY}").glob("000001-*"):
+        path.unlink()
+    with pytest.raises(Rejected, match="are gone from the table's folder: run score and output-gate again"):
+        job(slow)
