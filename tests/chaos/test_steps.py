@@ -5,14 +5,19 @@ import signal
 
 import pytest
 from chaos.children import JOBS
-from chaos.world import World
+from chaos.world import ENGINES, World, on
 from tally import CLUSTER_SEEDS, SEED, SEEDS
 
 from jobs.faults import VARIABLE
 from jobs.steps import SCORE_STEPS
 
 IN_A_WORKER = ("score:read", "score:written", "score:recorded")
-MOST_TIMES = {"local": 5, "dask": 3, "spark": 3}  # one of two workers comes that far with six fragments
+MOST_TIMES = {
+    "local": 5,
+    "dask": 3,
+    "dask-threads": 5,
+    "spark": 3,
+}  # one of two workers comes that far with six fragments
 ENDED = {0, 1, -signal.SIGKILL}  # 0: the engine has done the task again by itself
 
 
@@ -25,7 +30,7 @@ FEW = [
 ]
 ALL = [
     pytest.param(engine, step, fault, SEED + seed, marks=pytest.mark.chaos)
-    for engine in ("local", "dask", "spark")
+    for engine in ENGINES
     for step in SCORE_STEPS
     for fault in ("kill", "fail", "full")
     for seed in range(SEEDS if engine == "local" else CLUSTER_SEEDS)
@@ -40,7 +45,7 @@ def test_a_fault_at_a_step(world: World, engine: str, step: str, fault: str, see
     job = step.partition(":")[0]
     with world.round(f"{engine} {step} {fault} seed {seed}") as run:
         for each in JOBS:
-            about = {"CHAOS_ENGINE": engine}
+            about = on(engine)
             if each == job:
                 about[VARIABLE] = f"{step}*{times}={fault}"
             codes = world.task(each, run, **about)

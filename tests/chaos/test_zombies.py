@@ -4,7 +4,7 @@ import random
 
 import pytest
 from chaos.children import JOBS
-from chaos.world import World
+from chaos.world import ENGINES, World, on
 from tally import CLUSTER_SEEDS, SEED, SEEDS
 
 from jobs.faults import VARIABLE
@@ -14,7 +14,7 @@ from jobs.table import predictions_path, publications
 FEW = [("local", "score:written", 0), ("local", "publish:prepared", 1), ("local", "publish:committed", 2)]
 ALL = [
     pytest.param(engine, step, SEED + seed, marks=pytest.mark.chaos)
-    for engine in ("local", "dask", "spark")
+    for engine in ENGINES
     for step in SCORE_STEPS
     for seed in range(SEEDS if engine == "local" else CLUSTER_SEEDS)
     if engine == "local" or step.startswith("score:")  # the others know nothing of engines
@@ -27,7 +27,7 @@ def test_a_run_that_is_paused_past_its_retry(world: World, engine: str, step: st
     chance = random.Random(f"{step} zombie {seed}")
     path = predictions_path(world.shop.settings, world.job.spec)
     with world.round(f"{engine} {step} zombie seed {seed}") as run:
-        about = {"CHAOS_ENGINE": engine, VARIABLE: f"{step}=stop"}
+        about = on(engine) | {VARIABLE: f"{step}=stop"}
         zombie = world.child(JOBS, run, **about)
         try:
             assert zombie.paused_or_over(), "it was not paused"

@@ -14,6 +14,7 @@ from tally import Tally
 
 from jobs.commit import follow
 from jobs.context import JobContext
+from jobs.engines.choose import PROCESSES
 from jobs.faults import VARIABLE
 from jobs.rescore import score_partition
 from jobs.source import input_digest, partition_files
@@ -26,6 +27,14 @@ FRAGMENTS = 6
 REJECTED_EVERY = 97
 TRIES = 8
 ROUNDS_A_TABLE = 20
+ENGINES = ("local", "dask", "dask-threads", "spark")
+
+
+def on(engine: str) -> dict[str, str]:
+    """What tells a child the engine: `dask` has workers that are processes, which can be killed alone."""
+    name, _, threads = engine.partition("-")
+    workers = {"LAMPLIGHTER_DASK_SCHEDULER": PROCESSES} if name == "dask" and not threads else {}
+    return {"CHAOS_ENGINE": name} | workers
 
 
 class World:
