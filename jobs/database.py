@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +13,17 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, NoSuchTableError
 
-from jobs.errors import LamplighterError, Misconfigured, Unavailable, without_values
+from jobs.errors import LamplighterError, Misconfigured, Rejected, Unavailable, without_values
 
 _FOR_GOOD = ("no such", "syntax error", "authentication failed", "does not exist", "has no column")
 """What drivers report as operational, and trying again does not change."""
+_LIMITS = "54"
+"""PostgreSQL's class of errors about limits of the server's own: operational, too, and a row over one stays over it."""
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "sqlite": {"timeout": 30},
+    "postgresql+psycopg": {"client_encoding": "utf8"},  # a database in SQL_ASCII gives bytes otherwise
+}
+_NO_UTF8 = re.compile(r"Could not decode to UTF-8 column '(.*?)' with text|invalid byte sequence for encoding")
 
 
 @contextmanager
@@ -46,8 +55,9 @@ def _engine(variable: str) -> sa.Engine:
     if not address:
         raise Misconfigured(f"The spec takes a database from the variable {variable}: set it to a SQLAlchemy address.")
     try:
-        patience = {"connect_args": {"timeout": 30}} if address.startswith("sqlite") else {}
-        return sa.create_engine(address, poolclass=sa.NullPool, hide_parameters=True, **patience)
+        url = sa.make_url(address)
+        arguments = _ARGUMENTS.get(url.drivername.removesuffix("+pysqlite"), {})
+        return sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, connect_args=arguments)
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         reason = type(error).__name__  # the text may carry the password
         raise Misconfigured(
@@ -71,10 +81,22 @@ def _begin_in_sqlite(engine: sa.Engine, begin: str) -> None:
 def _meaning(variable: str, error: Exception, *, for_now: bool) -> LamplighterError:
     if isinstance(error, NoSuchTableError):
         return Misconfigured(f"The database of {variable} has no table {error}: create it, or change the spec.")
+    if no_utf8 := _NO_UTF8.search(str(error)):
+        column = f" in the column {no_utf8[1]}" if no_utf8[1] else ""
+        return Rejected(f"The database of {variable} holds text that is not UTF-8{column}: deliver it as UTF-8.")
     said = without_values(str(error))
-    if for_now and not any(sign in said for sign in _FOR_GOOD):
+    if for_now and not _is_for_good(error, said):
         return Unavailable(f"The database of {variable} does not do it now: {said}. Try again.")
-    return Misconfigured(f"The database of {variable} refuses: {said}. Change the spec or the rights.")
+    return Misconfigured(f"The database of {variable} refuses: {said}. Change the rows, the spec or the rights.")
+
+
+def _is_for_good(error: Exception, said: str) -> bool:
+    """Whether trying again cannot help."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:  # of the statement: all else has its own code
+        return True
+    if str(getattr(error, "sqlstate", None)).startswith(_LIMITS):
+        return True
+    return any(sign in said for sign in _FOR_GOOD)
 
 
 def table_name(text: str) -> tuple[str | None, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobs.commit import Fence, settle
+from jobs.commit import Fence, follow, follow_beyond
 from jobs.errors import Misconfigured
 from jobs.inputs import find_input
 from jobs.source import SourceFile, input_digest
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from jobs.context import JobContext
     from jobs.partition import Partition
     from model_registry.promotion import Registry
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,12 @@ class Plan:
 def plan(job: JobContext, selector: str = "as-of") -> Plan:
     """Resolve the version once, list the fragments, and note the state of the tables that this attempt began with.
 
-    Raises MissingPartition, UnknownVersion and Misconfigured.
+    Raises MissingPartition, UnknownVersion and Misconfigured; and when there is nothing new to publish, whatever keeps
+    the spec's database from following what is published.
     """
     spec, partition = job.spec, job.partition
-    settle(job)
+    follow(job)
+    behind = _left_behind(job)
     registry = job.registry()
     version = resolve(registry, spec.model, selector, partition.start)
     shadow, no_shadow = _shadow(registry, version, partition) if spec.shadow else (None, "")
@@ -93,6 +98,8 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         digest,
         code,
     )
+    if same and behind is not None:
+        raise behind
     result = Plan(
         model=spec.model,
         partition=partition.key,
@@ -111,6 +118,16 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     job.keep("plan", result)
     step("plan:kept")
     return result
+
+
+def _left_behind(job: JobContext) -> LamplighterError | None:
+    """Why the database cannot follow what is published; a new publication goes on, as it may be what mends that."""
+    try:
+        follow_beyond(job)
+    except LamplighterError as error:
+        log.warning("What was published before is not in the database: %s", error)
+        return error
+    return None
 
 
 def _shadow(registry: Registry, version: Version, partition: Partition) -> tuple[Version | None, str]:

@@ -101,20 +101,36 @@ def sql_type(found: pa.DataType) -> sa.types.TypeEngine[Any]:
 
 
 def add_rows(connection: sa.Connection, table: sa.Table, batch: pa.Table, same: Mapping[str, Any]) -> None:
-    """Add the rows of a batch, each with these further values. In PostgreSQL by COPY, which is many times as fast."""
+    """Add the rows of a batch, each with these further values. In PostgreSQL by COPY, which is many times as fast.
+
+    Raises Misconfigured, naming the column, for a date or an instant that Python has no value for.
+    """
     names = [*batch.column_names, *same]
     exact = pa.types.is_decimal if connection.dialect.name == "sqlite" else lambda _: False
-    columns = [(c.cast(pa.string()) if exact(c.type) else c).to_pylist() for c in batch.columns]
+    texts = [column.cast(pa.string()) if exact(column.type) else column for column in batch.columns]
+    columns = [_values(column, table, name) for name, column in zip(names, texts, strict=False)]
     rows = zip(*columns, *(repeat(value, len(batch)) for value in same.values()), strict=True)
     if connection.dialect.driver != "psycopg":
         connection.execute(sa.insert(table), [dict(zip(names, row, strict=True)) for row in rows])
         return
-    quoted = connection.dialect.identifier_preparer
-    into = f"{quoted.format_table(table)} ({', '.join(map(quoted.quote, names))})"
+    from psycopg.sql import SQL, Identifier  # SQLAlchemy's own quoting doubles a %, which COPY takes as it is
+
+    into = SQL("COPY {} ({}) FROM STDIN").format(Identifier(table.name), SQL(", ").join(map(Identifier, names)))
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(f"COPY {into} FROM STDIN") as copy:
+    with driver.cursor() as cursor, cursor.copy(into) as copy:
         for row in rows:
             copy.write_row(row)
+
+
+def _values(column: pa.ChunkedArray, table: sa.Table, name: str) -> list[Any]:
+    try:
+        values: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError):
+        raise Misconfigured(
+            f"The table {table.name} cannot take the column {name}: it has a value before the year 1 or after 9999. "
+            f"Deliver the partition without, or take another key."
+        ) from None
+    return values
 
 
 def lock(connection: sa.Connection, what: str) -> None:

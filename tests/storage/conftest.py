@@ -20,6 +20,8 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from deltalake import DeltaTable, write_deltalake
+from sql_scores import ROWS, Scores
+from sql_scores import VARIABLE as SCORES_DATABASE
 
 from jobs.settings import Settings
 from jobs.storage import Place, place, storage_options
@@ -231,3 +233,14 @@ def feed(request: pytest.FixtureRequest, open_shop: Any, make_feed: Callable[...
 @pytest.fixture(params=["sql-sqlite", "sql-postgresql"])
 def sql(request: pytest.FixtureRequest, open_shop: Any, make_feed: Callable[..., Feed]) -> Feed:
     return make_feed(request.param, open_shop)
+
+
+@pytest.fixture
+def scores(open_shop: Any, database: str, monkeypatch: pytest.MonkeyPatch) -> Scores:
+    monkeypatch.setenv(SCORES_DATABASE, database)
+    monkeypatch.setenv("LAMPLIGHTER_HOME", str(open_shop.settings.home))
+    monkeypatch.setenv("LAMPLIGHTER_MODELS", str(open_shop.settings.models))
+    monkeypatch.setattr("jobs.sql_sink.BATCH", 300)
+    made = Scores(open_shop, database)
+    made.deliver(ROWS)
+    return made

@@ -28,6 +28,7 @@ KEYS = {
     "utc": pa.array([datetime(2026, 1, 1, tzinfo=UTC), datetime(1999, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC")),
     "bytes": pa.array([b"\x00\xff", b""], pa.binary()),
     "amount": pa.array([Decimal("1.50"), Decimal("-9.99")], pa.decimal128(12, 2)),
+    'share "%s" % :x': pa.array(["a", "b"], pa.string()),
 }
 
 

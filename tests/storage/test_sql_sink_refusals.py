@@ -1,0 +1,78 @@
+"""Rows that a database does not take, and a database that is away: neither keeps a later publication back."""
+
+import os
+import random
+import string
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sql_scores import DAY, VARIABLE, Scores
+
+from jobs.errors import Misconfigured, Unavailable
+from jobs.plan import plan
+from jobs.publish import publish
+
+BAD_KEYS = {
+    "nul": "Grace\0Hopper",
+    "long": "".join(random.Random(7).choices(string.ascii_letters, k=20_000)),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_KEYS)
+def test_a_key_that_the_database_cannot_take_does_not_keep_the_corrected_partition_back(
+    open_shop: Any, postgresql: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, bad: str
+) -> None:
+    address = postgresql()
+    monkeypatch.setenv(VARIABLE, address)
+    monkeypatch.setattr("jobs.sql_sink.BATCH", 300)
+    scores = Scores(open_shop, address)
+    scores.deliver(400)
+    publish(scores.shop.prepare(DAY, "before"))
+    scores.deliver_key(BAD_KEYS[bad])
+    with pytest.raises(Misconfigured, match=f"The database of {VARIABLE} refuses: "):
+        publish(scores.shop.prepare(DAY, "bad"))
+    with pytest.raises(Misconfigured, match=f"The database of {VARIABLE} refuses: "):
+        plan(scores.shop.job(DAY, "again"))
+    assert scores.counts() == {DAY: 400}
+    scores.deliver(500)
+    assert not publish(scores.shop.prepare(DAY, "good")).unchanged
+    assert "What was published before is not in the database: " in caplog.text
+    assert BAD_KEYS[bad] not in caplog.text
+    assert scores.numbers() == [1, 3]
+    scores.assert_in_step(DAY)
+
+
+def test_a_key_beyond_the_calendar_is_told_and_can_be_corrected(scores: Scores) -> None:
+    def deliver(first: int) -> None:
+        frame = pd.read_parquet(sorted(scores.shop.sales("2026-01-15").glob("*.parquet")))
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        at = pa.array([first, *range(len(frame) - 1)], pa.timestamp("us"))
+        scores.shop.write_sales(DAY, table.set_column(table.column_names.index("toy_id"), "toy_id", at))
+
+    deliver(2**62)
+    with pytest.raises(
+        Misconfigured, match=r"The table toys_staging cannot take the column toy_id: it has a value before"
+    ):
+        publish(scores.shop.prepare(DAY, "bad"))
+    deliver(-1)
+    publish(scores.shop.prepare(DAY, "good"))
+    assert scores.numbers() == [2]
+
+
+def test_a_database_that_is_away_keeps_no_new_publication_back_and_is_told_when_there_is_none(
+    scores: Scores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = os.environ[VARIABLE]
+    publish(scores.shop.prepare(DAY, "before"))
+    monkeypatch.setenv(VARIABLE, "postgresql+psycopg://me:secret@127.0.0.1:1/x")
+    with pytest.raises(Unavailable, match=f"The database of {VARIABLE} does not do it now"):
+        plan(scores.shop.job(DAY, "again"))
+    scores.deliver(100)
+    job = scores.shop.prepare(DAY, "restated")
+    with pytest.raises(Unavailable, match=f"The database of {VARIABLE} does not do it now"):
+        publish(job)
+    monkeypatch.setenv(VARIABLE, address)
+    assert plan(scores.shop.job(DAY, "next")).published
+    scores.assert_in_step(DAY)
