@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,15 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
+from sqlalchemy.exc import DataError
 
 from jobs.database import transaction
-from jobs.errors import Misconfigured
+from jobs.errors import Misconfigured, Rejected
+from jobs.expect import columns_of
 from jobs.partition import Every
-from jobs.sql_types import arrow_type, rows_of, to_arrow
+from jobs.spec import Label
+from jobs.sql_types import arrow_type, rows_of
+from jobs.sql_values import to_arrow
 from jobs.steps import step
 from jobs.storage import Place, keep_bytes
 
@@ -68,8 +72,9 @@ def extract(tables: Place, spec: ModelSpec, stored: Stored, partition: Partition
 def has_rows(spec: ModelSpec, stored: Stored, partition: Partition) -> bool:
     """Whether the partition has rows. Raises Misconfigured and Unavailable."""
     with transaction(str(stored.database)) as connection:
-        asked = _ask(connection, spec, stored, partition)
-        return connection.execute(asked.statement.order_by(None).limit(1)).first() is not None
+        statement = _ask(connection, spec, stored, partition).statement
+        any_row = statement.with_only_columns(sa.literal(1), maintain_column_froms=True).order_by(None).limit(1)
+        return connection.execute(any_row).first() is not None
 
 
 def forget(folder: Place, before: float | None = None) -> None:
@@ -101,42 +106,116 @@ def _ask(connection: sa.Connection, spec: ModelSpec, stored: Stored, partition: 
     missing = [name for name in (spec.source.column, *spec.key) if name not in rows.c]
     if missing:
         raise Misconfigured(f"{stored.path} has no column {missing[0]}: change the table, the query or the spec.")
-    types = {column.name: arrow_type(column.type) for column in rows.c}
-    known = {name: found for name, found in types.items() if found is not None}
+    columns = [rows.c[name] for name in _wanted(spec, stored) if name in rows.c]  # what lacks is told by who reads it
+    known = {column.name: found for column in columns if (found := arrow_type(column.type)) is not None}
+    unread = [column.name for column in columns if column.name not in {*known, spec.source.column}]
+    if unread:
+        raise Misconfigured(
+            f"{stored.path} has the column {unread[0]} in a type that is not read: cast it in a view or a query, or "
+            f"change the spec."
+        )
+    within = _within(rows.c[spec.source.column], spec, partition, texts=connection.dialect.name == "sqlite")
     order = [rows.c[name] for name in dict.fromkeys([*spec.key, *sorted(known)])]
-    statement = sa.select(*[rows.c[name] for name in known]).where(_within(rows, spec, partition)).order_by(*order)
-    return _Asked(statement, pa.schema(list(known.items())))
+    asked = [_as_it_is(connection, rows.c[name]) for name in known]
+    return _Asked(sa.select(*asked).where(within).order_by(*order), pa.schema(list(known.items())))
 
 
-def _within(rows: sa.FromClause, spec: ModelSpec, partition: Partition) -> sa.ColumnElement[bool]:
-    """The rows of a partition: its key as text, date or number, or an instant within it."""
-    column = rows.c[spec.source.column]
+def _wanted(spec: ModelSpec, stored: Stored) -> list[str]:
+    """The columns that some job reads: what is wrong with another one is no reason to stop."""
+    if isinstance(stored, Label):
+        names = [*spec.key, *stored.columns, *([stored.known_at] if stored.known_at else [])]
+    else:
+        checked = [name for check in spec.input_checks for name in columns_of(check)]
+        slices = [gate.by for gate in spec.metric_gates if gate.by is not None]
+        names = [*spec.key, *spec.features, *checked, *slices]
+    return list(dict.fromkeys([spec.source.column, *names]))
+
+
+def _as_it_is(connection: sa.Connection, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The column's own values: of what is not of its type in SQLite, SQLAlchemy would make something that is."""
+    return sa.type_coerce(column, sa.types.NullType()) if connection.dialect.name == "sqlite" else column
+
+
+def _within(
+    column: sa.ColumnElement[Any], spec: ModelSpec, partition: Partition, *, texts: bool
+) -> sa.ColumnElement[bool]:
+    """The rows of a partition: its key as text, date or number, or an instant within it.
+
+    `texts` says that the database has texts for dates and instants.
+    """
     if isinstance(column.type, sa.DateTime):
         start, end = partition.start, partition.end
         if not column.type.timezone:
             zone = ZoneInfo(spec.source.timezone)
             start, end = (at.astimezone(zone).replace(tzinfo=None) for at in (start, end))
-        return (column >= start) & (column < end)
+        return _within_texts(column, start, end) if texts else (column >= start) & (column < end)
     if isinstance(column.type, sa.Date):
         if spec.source.every is not Every.day:
-            raise Misconfigured(f"source.column {column.name} is a date, and partitions are hours: take an instant.")
-        return column == date.fromisoformat(partition.key)
+            raise Misconfigured(
+                f"source.column {spec.source.column} is a date, and partitions are hours: take an instant."
+            )
+        day = datetime.fromisoformat(partition.key)
+        return _within_texts(column, day, day + timedelta(days=1)) if texts else column == day.date()
     if isinstance(column.type, sa.Integer):
         return column == int("".join(filter(str.isdecimal, partition.key)))
     return column == partition.key
+
+
+def _within_texts(column: sa.ColumnElement[Any], start: datetime, end: datetime) -> sa.ColumnElement[bool]:
+    """The same where instants are texts: with or without a time, seconds or a fraction, after a space or a T.
+
+    Whole days come first, in a form that an index on the column can help with.
+    """
+    text = sa.type_coerce(column, sa.Text())
+    days = (text >= start.date().isoformat()) & (text < (end.date() + timedelta(days=1)).isoformat())
+    spaced = sa.func.replace(text, "T", " ")
+    return days & (spaced >= _shortest(start)) & (spaced < _shortest(end))
+
+
+def _shortest(at: datetime) -> str:
+    """An instant in as few characters as can be: any other way to write it, or a later one, is a text that follows."""
+    text = at.isoformat(" ")
+    for zeros in (":00", ":00", " 00"):
+        text = text.removesuffix(zeros)
+    return text
 
 
 def _ranges(connection: sa.Connection, spec: ModelSpec, stored: Stored, partition: Partition) -> Iterator[pa.Table]:
     """The rows in tables of `rows_per_fragment` rows, the last one shorter; a table at a time is in memory."""
     asked = _ask(connection, spec, stored, partition)
     size, where = spec.engine.rows_per_fragment, f"{stored.path} {partition}"
-    options = {"yield_per": min(size, CHUNK)}  # which has the server keep the rest
     held: list[pa.Table] = []
-    for rows in connection.execute(asked.statement, execution_options=options).partitions():
-        held.append(to_arrow([tuple(row) for row in rows], asked.schema, where))
+    for rows in _fetched(connection, asked, min(size, CHUNK), where):
+        held.append(to_arrow(rows, asked.schema, where))
         while sum(map(len, held)) >= size:
             together = pa.concat_tables(held)
             yield together.slice(0, size).combine_chunks()
             held = [together.slice(size)]
     if any(map(len, held)):
         yield pa.concat_tables(held).combine_chunks()
+
+
+def _fetched(connection: sa.Connection, asked: _Asked, size: int, where: str) -> Iterator[list[tuple[Any, ...]]]:
+    try:
+        found = connection.execute(asked.statement, execution_options={"yield_per": size})  # the server keeps the rest
+        for rows in found.partitions():
+            yield [tuple(row) for row in rows]
+    except DataError as error:
+        beyond = None if getattr(error.orig, "sqlstate", None) else _beyond_the_calendar(connection, asked)
+        if beyond is None:
+            raise
+        raise Rejected(
+            f"{where}: the column {beyond} has a value before the year 1 or after 9999, or infinity: deliver it with "
+            f"others."
+        ) from None
+
+
+def _beyond_the_calendar(connection: sa.Connection, asked: _Asked) -> str | None:
+    """The first column with a date or an instant that Python has no value for: the driver does not say which it was."""
+    for column in asked.statement.selected_columns:
+        if isinstance(column.type, sa.Date | sa.DateTime):
+            last = date.max if isinstance(column.type, sa.Date) else datetime.max  # noqa: DTZ901 - a bound, in any zone
+            outside = asked.statement.where((column < date.min) | (column > last)).order_by(None).limit(1)
+            if connection.execute(outside.with_only_columns(sa.literal(1))).first() is not None:
+                return str(column.key)
+    return None

@@ -13,7 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from jobs.database import table_name
-from jobs.errors import Misconfigured, Rejected
+from jobs.errors import Misconfigured
 
 _POSTGRESQL: dict[int, sa.types.TypeEngine[Any]] = {  # by the numbers of pg_type
     **dict.fromkeys((20, 21, 23), sa.BigInteger()),
@@ -40,9 +40,10 @@ def rows_of(connection: sa.Connection, path: str, query: str | None) -> sa.FromC
     Raises Misconfigured where a database does not tell the types of a query.
     """
     if query is None:
-        schema, name = table_name(path)
+        whole = sa.inspect(connection).has_table(path)  # a name may have a dot in it
+        schema, name = (None, path) if whole else table_name(path)
         return sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
-    text = re.sub(r"(?<![:\w\\]):(?=\w)", r"\:", query.strip().rstrip(";"))  # a colon is no parameter here
+    text = re.sub(r"(?<![:\w\\]):(?=\w)", r"\:", query.strip().rstrip(";")) + "\n"  # a colon is no parameter here
     none = connection.execute(sa.text(f"SELECT * FROM ({text}) AS asked LIMIT 0"))  # noqa: S608 - the spec's own query
     names = list(none.keys())
     if connection.dialect.name == "postgresql":
@@ -85,8 +86,7 @@ class _Nothing(sa.types.NullType):
 def arrow_type(kind: sa.types.TypeEngine[Any]) -> pa.DataType | None:
     """The type of a column's values, or None for one that is left out."""
     if isinstance(kind, sa.Numeric) and not isinstance(kind, sa.Float):
-        whole = kind.precision is not None and kind.precision <= 38
-        return pa.decimal128(kind.precision, kind.scale or 0) if whole else pa.float64()
+        return _decimal_type(kind.precision, kind.scale or 0)
     if isinstance(kind, sa.DateTime):
         return pa.timestamp("us", "UTC" if kind.timezone else None)
     simple: tuple[tuple[type[sa.types.TypeEngine[Any]], pa.DataType], ...] = (
@@ -102,18 +102,9 @@ def arrow_type(kind: sa.types.TypeEngine[Any]) -> pa.DataType | None:
     return next((found for known, found in simple if isinstance(kind, known)), None)
 
 
-def to_arrow(rows: list[tuple[Any, ...]], schema: pa.Schema, where: str) -> pa.Table:
-    """Rows of a database as a table. Raises Rejected, naming the column, for a value that is not of its type."""
-    columns = []
-    for number, field in enumerate(schema):
-        values = [row[number] for row in rows]
-        if pa.types.is_string(field.type) or pa.types.is_float64(field.type):
-            make = str if pa.types.is_string(field.type) else float
-            values = [value if value is None else make(value) for value in values]
-        try:
-            columns.append(pa.array(values, field.type))
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            raise Rejected(
-                f"{where}: the column {field.name} has a value that is no {field.type}: deliver it with one type."
-            ) from None
-    return pa.table(columns, schema=schema)
+def _decimal_type(precision: int | None, scale: int) -> pa.DataType:
+    """Parquet has scales from 0 to the precision; PostgreSQL has those below (hundreds) and above (0.00012), too."""
+    if precision is None:
+        return pa.float64()
+    digits = max(precision - min(scale, 0), scale)
+    return pa.decimal128(digits, max(scale, 0)) if digits <= 38 else pa.float64()

@@ -20,6 +20,7 @@ from jobs.output_gate import output_gate
 from jobs.plan import plan
 from jobs.publish import publish
 from jobs.source import read, together
+from jobs.spec import Feature, FeatureKind
 from jobs.sql_source import EXTRACTS
 from jobs.vacuum import vacuum
 from model_registry.steps import listen
@@ -154,7 +155,8 @@ def test_types_are_those_that_parquet_would_have(sql: Any, query: bool) -> None:
     job = sql.shop.job(DAY)
     update = {"query": "SELECT * FROM sales WHERE 'a:b' <> text"} if query else {}
     stored = job.spec.source.model_copy(update=update)
-    spec = job.spec.model_copy(update={"key": ("key",), "source": stored})
+    features = {name: Feature(kind=FeatureKind.category) for name in EVERYTHING}
+    spec = job.spec.model_copy(update={"key": ("key",), "source": stored, "features": features})
     files = find_input(sql.shop.settings, spec, job.partition).files
     found = together([read(f.path, None, list(EVERYTHING)) for f in files], "all")
     if query and "sqlite" in sql.where:
