@@ -196,7 +196,7 @@ class ModelSpec(Part):
             found.append("training.holdout must be shorter than training.window")
         if len(set(self.key)) != len(self.key):
             found.append(f"key: {', '.join(self.key)} names a column twice")
-        taken = {"score", "model_version", "partition"} & set(self.key)
+        taken = {"score", "model_version", "partition", *self.output.own} & set(self.key)
         found += [f"key: a key column cannot be called {name}, as a column of the output is" for name in sorted(taken)]
         found += faults(self.behaviour, self.features)
         found += [f"schedules: {fault}" for fault in self.schedules.faults(self.source.every)]

@@ -12,6 +12,8 @@ from jobs.spec_types import Name
 
 LONGEST = 40
 """Characters of a name that PostgreSQL does not cut off with what is added to it."""
+STAGED = ("lamplighter_attempt", "lamplighter_number")
+"""Columns of ours beside the key, while rows are on their way into a database."""
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
 
 
@@ -53,6 +55,11 @@ class Output(Part):
     """Name of the table of predictions; its rejected rows are in the Delta table `<table>_rejected`."""
     database: Variable | None = None
     """`sql`: name of the environment variable with the SQLAlchemy address of the database."""
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Names that a column of the key cannot have where predictions go."""
+        return STAGED if self.kind == "sql" else ()
 
     @model_validator(mode="after")
     def _belongs_to_kind(self) -> Self:

@@ -11,12 +11,13 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from jobs.errors import Misconfigured
+from jobs.spec_storage import STAGED
 from jobs.table import PARTITION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ATTEMPT, NUMBER = "lamplighter_attempt", "lamplighter_number"
+ATTEMPT, NUMBER = STAGED
 _NAMED = ("model", "partition", "digest", "input_digest", "code", "engine", "run")
 _COUNTED = ("version", "rows_in", "rows_scored", "rows_rejected", "table_version")
 

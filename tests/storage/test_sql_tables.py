@@ -70,6 +70,14 @@ def test_an_output_that_does_not_fit_together_is_no_spec(open_shop: Any, clause:
         parse_spec(text.replace("{table: toys}", clause), "model.yaml")
 
 
+@pytest.mark.parametrize("name", [ATTEMPT, NUMBER])
+def test_a_key_that_is_called_like_a_column_of_the_staging_table_is_no_spec(open_shop: Any, name: str) -> None:
+    text = (open_shop.settings.models / "toys" / "model.yaml").read_text().replace("key: [toy_id]", f"key: [{name}]")
+    assert parse_spec(text, "model.yaml").key == (name,)
+    with pytest.raises(InvalidSpec, match=f"a key column cannot be called {name}, as a column of the output is"):
+        parse_spec(text.replace("{table: toys}", "{kind: sql, table: toys, database: SCORES}"), "model.yaml")
+
+
 def test_a_value_that_the_database_cannot_hold_is_refused_and_not_shown(
     postgresql: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

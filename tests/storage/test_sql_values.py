@@ -14,7 +14,7 @@ from jobs.errors import Misconfigured, Rejected
 from jobs.inputs import check_source, find_input
 from jobs.partition import Every
 from jobs.source import read
-from jobs.spec import Feature, FeatureKind
+from jobs.spec import Feature, FeatureKind, InputCheck
 
 DAY = "2026-01-16"
 VARIABLE = "TOYS_DATABASE"
@@ -234,13 +234,16 @@ def test_a_database_without_an_encoding_is_read_as_utf8(in_postgresql: Rows, mon
 
 
 def test_columns_that_no_job_reads_are_left_where_they_are(sql: Any) -> None:
-    sql.deliver("sales", DAY, sql.rows().assign(note="of no use"))
+    sql.deliver("sales", DAY, sql.rows().assign(note="of no use", shelf="left", shop="Ulm"))
     labels = sql.rows()[["toy_id"]].assign(returned=1, known_at=datetime(2026, 1, 17, tzinfo=UTC), note="of no use")
     sql.deliver("returns", DAY, labels)
     job = sql.shop.job(DAY)
+    check = InputCheck(expectation="expect_column_values_to_not_be_null", arguments={"column": "shelf"})
+    gate = job.spec.metric_gates[0].model_copy(update={"by": "shop"})
+    spec = job.spec.model_copy(update={"input_checks": (check,), "metric_gates": (gate,)})
     for stored, expected in (
-        (job.spec.source, {"toy_id", "colour", "price", "wrapped", "day"}),
-        (job.spec.label, {"toy_id", "returned", "known_at", "day"}),
+        (spec.source, {"toy_id", "colour", "price", "wrapped", "day", "shelf", "shop"}),
+        (spec.label, {"toy_id", "returned", "known_at", "day"}),
     ):
-        [file] = find_input(sql.shop.settings, job.spec, job.partition, stored).files
+        [file] = find_input(sql.shop.settings, spec, job.partition, stored).files
         assert set(pq.read_schema(file.path).names) == expected
