@@ -17,6 +17,7 @@ __all__ = [
     "InvalidSpec",
     "LamplighterError",
     "Misconfigured",
+    "MissingFile",
     "MissingPartition",
     "Rejected",
     "Superseded",
@@ -82,6 +83,10 @@ class InvalidSpec(Misconfigured):
 
 class MissingPartition(Unavailable):
     """The source has no files for a partition yet."""
+
+
+class MissingFile(Unavailable, FileNotFoundError):  # noqa: N818
+    """A file that was listed or planned is gone."""
 
 
 class Superseded(Rejected):

@@ -53,7 +53,7 @@ def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored
 
 
 def pinned(files: Iterable[str]) -> list[SourceFile]:
-    """Files that a plan has pinned. Raises Rejected when one is gone."""
+    """Files that a plan has pinned. Raises Unavailable when one is gone."""
     return [source_file(place(path)) for path in dict.fromkeys(files)]
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.errors import LamplighterError, Misconfigured, MissingPartition, Rejected, without_values
+from jobs.errors import (
+    LamplighterError,
+    Misconfigured,
+    MissingFile,
+    MissingPartition,
+    Rejected,
+    Unavailable,
+    without_values,
+)
 from jobs.readiness import parquet_paths, partition_folder, waiting_for
 from jobs.storage import Place, arrow, place, stamp_of, trouble
 from jobs.threads import in_threads
@@ -23,8 +35,10 @@ if TYPE_CHECKING:
     from jobs.spec import ModelSpec
     from jobs.spec_schedule import Ready
 
-BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
-"""What reading a broken file raises; names of columns may be no UTF-8."""
+BROKEN = (pa.ArrowException, OSError, UnicodeError, OverflowError)
+"""What reading a broken file raises; names of columns, and of the file, may be no UTF-8."""
+ODD = {errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ENXIO, errno.EOVERFLOW}
+"""What the system says of a file that is odd. Whatever else it says is about the disk, the network or this process."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +51,13 @@ class SourceFile:
     stamp: str
 
     def is_untouched(self) -> bool:
-        """Whether it is there, and nobody has written it since."""
+        """Whether it is there, and nobody has written it since. Raises Unavailable and Misconfigured."""
         try:
             return stamp_of(place(self.path)) == self.stamp
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise unreadable(self.path, error) from error
 
 
 def partition_files(
@@ -68,19 +84,21 @@ def partition_files(
 
 
 def source_file(path: Place) -> SourceFile:
-    """A file, from its metadata. Raises Rejected when it is not a Parquet file."""
-    stamp = ""
-    with suppress(FileNotFoundError):
+    """A file, from its metadata. Raises as `unreadable` says."""
+    with _reading(path):
         stamp = stamp_of(path)  # before it is read: what is written now is noticed later
     metadata = _open(path).metadata
     groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-    return SourceFile(str(path), path.stat().st_size, groups, stamp)
+    with _reading(path):
+        return SourceFile(str(path), path.stat().st_size, groups, stamp)
 
 
 def _open(path: str | Place, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
     """A file that is read page by page: no more of it is in memory than what is asked for."""
     try:
         where, files = arrow(place(str(path)))
+        if files is None and Path(where).exists() and not Path(where).is_file():
+            raise pa.ArrowInvalid("it is no regular file")  # to open a FIFO is to wait for who writes to it
         file = pq.ParquetFile(
             where,
             filesystem=files,
@@ -107,22 +125,53 @@ def _check_footer(metadata: pq.FileMetaData) -> None:
 
 
 def unreadable(path: str | Place, error: Exception) -> LamplighterError:
-    """The error to raise for a file that is broken somewhere, or that its store does not give."""
+    """The error to raise for a file that cannot be read.
+
+    Rejected when it is broken or odd; Unavailable when it is gone, or its store, disk or network does not give it;
+    Misconfigured when this user may not read it.
+    """
     if (known := trouble(path, error)) is not None:
         return known
+    if isinstance(error, UnicodeEncodeError):
+        return Rejected(f"{_named(path)} has a name that is not UTF-8: deliver it under another one.")
+    if isinstance(error, OSError) and error.errno not in {None, *ODD}:
+        return _of_the_system(place(str(path)), error)
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return Rejected(f"{_named(path)} cannot be read as Parquet: {reason}. Deliver it again.")
 
 
+@contextmanager
+def _reading(path: str | Place) -> Iterator[None]:
+    try:
+        yield
+    except BROKEN as error:
+        raise unreadable(path, error) from error
+
+
+def _of_the_system(path: Place, error: OSError) -> LamplighterError:
+    said = os.strerror(error.errno or 0)
+    if isinstance(error, PermissionError):
+        return Misconfigured(f"{_named(path)} may not be read ({said}): give the user of this job the right to.")
+    if not isinstance(error, FileNotFoundError):
+        return Unavailable(f"{_named(path)} cannot be read at the moment ({said}): try again.")
+    if isinstance(path, Path) and path.is_symlink():
+        return Rejected(f"{_named(path)} cannot be read as Parquet: it is a link to nothing. Deliver it again.")
+    return MissingFile(f"{_named(path)} is gone since the files were listed: run plan again.")
+
+
 def _named(path: str | Place) -> str:
     where = place(str(path))
-    return f"{where.name} in {where.parent.name}"
+    return f"{_printable(where.name)} in {_printable(where.parent.name)}"
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
 
 
 def file_and_folder(path: str | Place) -> str:
     """How messages name a file: its partition's folder and its name."""
     where = place(str(path))
-    return f"{where.parent.name}/{where.name}"
+    return f"{_printable(where.parent.name)}/{_printable(where.name)}"
 
 
 def input_digest(files: Sequence[SourceFile]) -> str:
@@ -136,7 +185,7 @@ def input_digest(files: Sequence[SourceFile]) -> str:
 
 def _content_digest(path: Place) -> bytes:
     total = sha256()
-    with path.open("rb") as content:
+    with _reading(path), path.open("rb") as content:
         while block := content.read(1 << 20):
             total.update(block)
     return total.digest()
