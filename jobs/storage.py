@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -248,10 +248,19 @@ def remove_tree(where: Place) -> None:
 
 
 def last_change(folder: Place) -> float:
-    """When something in a folder was last written, or, on a disk, removed (seconds since 1970)."""
-    if isinstance(folder, ObjectPath):
-        return max(found.stat().st_mtime for found in folder.glob("*") if found.is_file())
-    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+    """When something in a folder was last written, or, on a disk, removed (seconds since 1970).
+
+    What goes meanwhile, and a link to nothing, do not count; a folder that is gone changed just now.
+    """
+    found = folder.glob("*")
+    return max(_written([folder, *found] if isinstance(folder, Path) else found), default=time.time())
+
+
+def _written(places: Iterable[Place]) -> Iterator[float]:
+    for path in places:
+        with suppress(FileNotFoundError):
+            if path.exists():
+                yield path.stat().st_mtime
 
 
 @contextmanager

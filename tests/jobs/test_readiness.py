@@ -1,7 +1,10 @@
 """A partition that is still being delivered is neither scored nor learned from; it is waited for."""
 
 import os
+import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from jobs.input_gate import input_gate
 from jobs.plan import plan
 from jobs.readiness import waiting_for
 from jobs.spec_schedule import Ready
+from jobs.storage import last_change
 from jobs.train import train
 
 DAY = "2026-01-16"
@@ -70,6 +74,31 @@ def test_a_folder_must_have_been_quiet_for_as_long_as_the_rule_says(tmp_path: Pa
     assert waiting_for(tmp_path, ready, now + 1) is None
     (tmp_path / "another.tmp").touch()
     assert waiting_for(tmp_path, ready, now + 1) is not None
+
+
+def test_files_that_come_and_go_and_links_to_nothing_do_not_disturb_the_rule(tmp_path: Path) -> None:
+    ready, done = Ready(quiet=timedelta(minutes=10)), threading.Event()
+    (tmp_path / "part.parquet").touch()
+    for name, to in (("dead", "nothing"), ("loop", "loop")):
+        (tmp_path / name).symlink_to(to)
+    assert waiting_for(tmp_path, ready, time.time() + 601) is None
+
+    def feed() -> None:
+        while not done.is_set():
+            for number in range(50):
+                (tmp_path / f"{number}.tmp").touch()
+            for number in range(50):
+                (tmp_path / f"{number}.tmp").unlink()
+
+    with ThreadPoolExecutor(1) as pool:
+        wrote = pool.submit(feed)
+        try:
+            assert all("it changed" in str(waiting_for(tmp_path, ready)) for _ in range(300))
+        finally:
+            done.set()
+    wrote.result()
+    shutil.rmtree(tmp_path)
+    assert last_change(tmp_path) == pytest.approx(time.time(), abs=60)
 
 
 def test_without_a_rule_a_file_is_enough(tmp_path: Path) -> None:
