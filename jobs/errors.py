@@ -27,6 +27,7 @@ __all__ = [
     "disk_is_full",
     "in_brief",
     "is_full_disk",
+    "printable",
     "texts_of",
     "without_values",
 ]
@@ -53,6 +54,11 @@ def _brief(error: Exception | str, text: str) -> str:
     if isinstance(error, str):
         return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def printable(name: str) -> str:
+    """A name as it may stand in a sentence: on one line, and as UTF-8."""
+    return name if name.isprintable() else ascii(name)
 
 
 _VALUE = re.compile(

@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from jobs.errors import Rejected, printable
 from jobs.storage import Place, last_change, place
 
 if TYPE_CHECKING:
@@ -20,9 +21,28 @@ def partition_folder(data: Place, path: str, column: str, partition: Partition) 
     return place(path, data) / f"{column}={partition.key}"
 
 
-def parquet_paths(folder: Place) -> list[Place]:
-    """The Parquet files of a partition's folder, in the order of their names; hidden ones are not counted."""
-    return sorted((p for p in folder.glob("*.parquet") if not p.name.startswith((".", "_"))), key=str)
+def parquet_paths(folder: Place, ready: Ready | None = None) -> list[Place]:
+    """The Parquet files of a partition's folder that is `ready` by this rule, in the order of their names.
+
+    Raises Rejected when something else lies beside them: it could hold rows. Hidden names, checksums (`.crc`) and the
+    marker of the rule do not count.
+    """
+    marker = ready.marker if ready is not None else None
+    seen = sorted((p for p in folder.glob("*") if not p.name.startswith((".", "_"))), key=str)
+    paths = [p for p in seen if p.name.endswith(".parquet")]
+    strays = [p.name for p in seen if p.name != marker and not p.name.endswith((".parquet", ".crc"))]
+    if paths and strays:
+        more = f" and {len(strays) - 1} more" if len(strays) > 1 else ""
+        raise Rejected(
+            f"{folder.name} holds {printable(strays[0])}{more}, and rows in it would be left out: deliver rows as "
+            f"*.parquet in the folder itself, begin other names with _ or ., and name the marker in the spec."
+        )
+    return paths
+
+
+def has_files(folder: Place) -> bool:
+    """Whether a partition's folder has a Parquet file, whatever lies beside it."""
+    return any(not p.name.startswith((".", "_")) for p in folder.glob("*.parquet"))
 
 
 def waiting_for(folder: Place, ready: Ready, now: float | None = None) -> str | None:
@@ -30,7 +50,7 @@ def waiting_for(folder: Place, ready: Ready, now: float | None = None) -> str | 
 
     `now` is the clock in seconds since 1970, the machine's own unless given.
     """
-    if not parquet_paths(folder):
+    if not has_files(folder):
         return f"it has no files: expected Parquet files in {folder.name}"
     if ready.marker is not None and not (folder / ready.marker).is_file():
         return f"its marker {ready.marker} is not there"

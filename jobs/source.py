@@ -22,9 +22,10 @@ from jobs.errors import (
     MissingPartition,
     Rejected,
     Unavailable,
+    printable,
     without_values,
 )
-from jobs.readiness import parquet_paths, partition_folder, waiting_for
+from jobs.readiness import has_files, parquet_paths, partition_folder, waiting_for
 from jobs.storage import Place, arrow, place, stamp_of, trouble
 from jobs.threads import in_threads
 
@@ -66,19 +67,19 @@ def partition_files(
     """The Parquet files of a partition, in the order of their names, from metadata alone.
 
     Raises MissingPartition when there are none yet or the partition is not ready by its rule, Rejected when one is not
-    a Parquet file.
+    a Parquet file, or when something else lies beside them.
     """
     folder = partition_folder(data, path, column, partition)
-    paths = parquet_paths(folder)
+    lacks = waiting_for(folder, ready) if ready is not None and has_files(folder) else None
+    if lacks is not None:
+        raise MissingPartition(
+            f"{path} {partition} is not ready: {lacks}. Wait for the feed, or check the spec's rule."
+        )
+    paths = parquet_paths(folder, ready)  # now that the rule holds: until then there may be others
     if not paths:
         raise MissingPartition(
             f"{path} has no files for {partition}: expected Parquet files in {column}={partition.key}. "
             f"Wait for the feed, or check source.path and LAMPLIGHTER_DATA."
-        )
-    lacks = waiting_for(folder, ready) if ready is not None else None
-    if lacks is not None:
-        raise MissingPartition(
-            f"{path} {partition} is not ready: {lacks}. Wait for the feed, or check the spec's rule."
         )
     return [source_file(p) for p in paths]
 
@@ -161,17 +162,13 @@ def _of_the_system(path: Place, error: OSError) -> LamplighterError:
 
 def _named(path: str | Place) -> str:
     where = place(str(path))
-    return f"{_printable(where.name)} in {_printable(where.parent.name)}"
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else ascii(name)
+    return f"{printable(where.name)} in {printable(where.parent.name)}"
 
 
 def file_and_folder(path: str | Place) -> str:
     """How messages name a file: its partition's folder and its name."""
     where = place(str(path))
-    return f"{_printable(where.parent.name)}/{_printable(where.name)}"
+    return f"{printable(where.parent.name)}/{printable(where.name)}"
 
 
 def input_digest(files: Sequence[SourceFile]) -> str:

@@ -3,23 +3,27 @@
 import errno
 import os
 import resource
+import shutil
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.batches import read_batches
-from jobs.errors import LamplighterError, Misconfigured, Rejected, Unavailable
+from jobs.errors import LamplighterError, Misconfigured, MissingPartition, Rejected, Unavailable
 from jobs.input_gate import input_gate
 from jobs.plan import plan
 from jobs.score import score
 from jobs.source import SourceFile, input_digest, partition_files, source_file, unreadable
+from jobs.spec_schedule import Ready
 
 DAY = "2026-01-16"
 
 
-def find(shop: Any) -> list[SourceFile]:
+def find(shop: Any, ready: Ready | None = None) -> list[SourceFile]:
     job = shop.job(DAY)
-    return partition_files(shop.settings.data, "sales", job.spec.source.column, job.partition)
+    return partition_files(shop.settings.data, "sales", job.spec.source.column, job.partition, ready)
 
 
 def test_a_file_that_something_else_stands_for_is_refused_and_not_waited_for(open_shop: Any) -> None:
@@ -100,3 +104,37 @@ def test_what_the_system_says_of_a_file_is_not_what_is_wrong_with_its_content(
 ) -> None:
     error = unreadable("/data/day=2026-01-16/part-0.parquet", OSError(number, os.strerror(number)))
     assert type(error) is kind
+
+
+STRAYS = ["part-1.PARQUET", "part-1.pq", "part-1.parquet.gz", "hour=1/part-0.parquet", "DONE"]
+
+
+@pytest.mark.parametrize("name", STRAYS)
+def test_rows_are_not_left_out_for_the_name_of_their_file(name: str, open_shop: Any) -> None:
+    stray = open_shop.sales(DAY) / name
+    stray.parent.mkdir(exist_ok=True)
+    shutil.copy(open_shop.sales(DAY) / "part-0.parquet", stray)
+    with pytest.raises(
+        Rejected, match=f"day=2026-01-16 holds {name.partition('/')[0]}, and rows in it would be left out"
+    ):
+        find(open_shop)
+
+
+def test_what_holds_no_rows_may_lie_beside_them(open_shop: Any) -> None:
+    folder = open_shop.sales(DAY)
+    for name in ("_SUCCESS", ".part-0.parquet.crc", "part-0.parquet.crc", "_temporary.PARQUET", ".hidden.pq", "DONE"):
+        (folder / name).touch()
+    (folder / "_temporary").mkdir()
+    assert [Path(file.path).name for file in find(open_shop, Ready(marker="DONE"))] == ["part-0.parquet"]
+    (folder / "a.tmp").touch()
+    (folder / "b\n.tmp").touch()
+    with pytest.raises(Rejected, match=r"holds a.tmp and 1 more, and rows") as caught:
+        find(open_shop, Ready(marker="DONE"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_feed_that_still_writes_is_waited_for_whatever_its_files_are_called(open_shop: Any) -> None:
+    (open_shop.sales(DAY) / "part-1.parquet.tmp").touch()
+    for rule, lacks in ((Ready(marker="DONE"), "its marker"), (Ready(quiet=timedelta(hours=1)), "it changed")):
+        with pytest.raises(MissingPartition, match=lacks):
+            find(open_shop, rule)

@@ -2,6 +2,7 @@
 
 import pickle
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.errors import Misconfigured, Unavailable
+from jobs.errors import Misconfigured, Rejected, Unavailable
 from jobs.fragment_file import FragmentFile
+from jobs.readiness import parquet_paths, waiting_for
 from jobs.settings import Settings
+from jobs.spec_schedule import Ready
 from jobs.storage import ObjectPath, Place, arrow, below, keep_json, place, remove_tree, stamp_of, storage_options
 from jobs.storage_options import delta_options, filesystem
 from jobs.table import open_table
@@ -65,6 +68,21 @@ def test_a_pattern_finds_files_and_folders_part_by_part(root: Place) -> None:
     found = sorted(below(p, root) for p in root.glob("p=*/*.parquet"))
     assert found == ["p=1/.z.parquet", "p=1/x.parquet", "p=1/y.parquet", "p=2/x.parquet"]
     assert list((root / "nothing").glob("*")) == []
+
+
+def test_nothing_that_could_hold_rows_lies_beside_the_files_of_a_partition(root: Place) -> None:
+    folder = root / "p=1"
+    if isinstance(folder, ObjectPath):
+        filesystem(folder.scheme).create_dir(folder.key)  # the empty object that consoles make of a folder
+    for name in ("b.parquet", "a.parquet", "_SUCCESS", "_temporary/x", ".b.parquet.crc", "a.parquet.crc", "DONE"):
+        write(folder / name)
+    ready = Ready(marker="DONE", quiet=timedelta(seconds=1))
+    assert [p.name for p in parquet_paths(folder, ready)] == ["a.parquet", "b.parquet"]
+    assert waiting_for(folder, ready, time.time() + 3600) is None
+    write(folder / "hour=1" / "c.parquet")
+    with pytest.raises(Rejected, match="p=1 holds hour=1, and rows in it would be left out"):
+        parquet_paths(folder, ready)
+    assert waiting_for(folder, ready, time.time() + 3600) is None
 
 
 def test_a_tree_is_removed_and_its_neighbours_stay(root: Place) -> None:
