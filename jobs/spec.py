@@ -138,6 +138,16 @@ class Retries(Part):
     """Wait before the first of them, or up to twice as long; before each further one it is twice that of before."""
 
 
+def _key_faults(key: tuple[str, ...], own: tuple[str, ...]) -> list[str]:
+    """What no table of the output takes, which has columns of its `own`: a table compares names without case."""
+    names, found = [name.lower() for name in key], []
+    if len(set(names)) != len(names):
+        case = "" if len(set(key)) != len(key) else ", but for capitals, and a table takes one of them"
+        found.append(f"key: {', '.join(key)} names a column twice{case}")
+    taken = [name for name in key if name.lower() in {"score", "model_version", "partition", "reason", *own}]
+    return [*found, *(f"key: a key column cannot be called {name}, as a column of the output is" for name in taken)]
+
+
 class ModelSpec(Part):
     """Everything that Lamplighter knows about a model."""
 
@@ -194,10 +204,7 @@ class ModelSpec(Part):
             found.append("metric_gates: no rule has mode enforce, so that every candidate would pass; enforce one")
         if self.training.holdout >= self.training.window:
             found.append("training.holdout must be shorter than training.window")
-        if len(set(self.key)) != len(self.key):
-            found.append(f"key: {', '.join(self.key)} names a column twice")
-        taken = {"score", "model_version", "partition", *self.output.own} & set(self.key)
-        found += [f"key: a key column cannot be called {name}, as a column of the output is" for name in sorted(taken)]
+        found += _key_faults(self.key, self.output.own)
         found += faults(self.behaviour, self.features)
         found += [f"schedules: {fault}" for fault in self.schedules.faults(self.source.every)]
         if found:
