@@ -245,7 +245,7 @@ def _validate(chunk: pa.Array) -> None:
 
 
 def together(tables: Sequence[pa.Table], where: str) -> pa.Table:
-    """The rows of several files as one table, whichever of them have dictionaries or a column without any value.
+    """The rows of several files as one table, whichever have dictionaries, views or a column without any value.
 
     Raises Rejected when a column has types that do not go together; `where` says where in that message.
     """
@@ -258,8 +258,12 @@ def together(tables: Sequence[pa.Table], where: str) -> pa.Table:
 
 
 def _decoded(table: pa.Table) -> pa.Table:
-    fields = [f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in table.schema]
-    return table.cast(pa.schema(fields))
+    return table.cast(pa.schema([field.with_type(_plain(field.type)) for field in table.schema]))
+
+
+def _plain(found: pa.DataType) -> pa.DataType:
+    found = found.value_type if pa.types.is_dictionary(found) else found
+    return pa.string() if pa.types.is_string_view(found) else found
 
 
 def check_columns(spec: ModelSpec) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NULL_KEY = "null_key"
 NONE = np.array(None, dtype=object)
+TEXTS = {pa.string(), pa.large_string(), pa.string_view()}
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def check_kind(column: pa.ChunkedArray, name: str, kind: FeatureKind, where: str
     Raises Rejected, naming file (`where`) and column, when it is not one that the kind allows.
     """
     found = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    text = pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_integer(found)
+    text = found in TEXTS or pa.types.is_integer(found)
     numeric = pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found)
     if pa.types.is_null(found):
         return found

@@ -178,6 +178,14 @@ KINDS: dict[str, Kind] = {
     "category as integer or dictionary": Kind(
         two_files(lambda rows: with_column(rows, "colour", rows["colour"].dictionary_encode()))
     ),
+    "text as views (what Delta Lake writes after a DELETE)": Kind(
+        two_files(lambda rows: rows.cast(pa.schema([(f.name, pa.string_view() if f.type == pa.string() else f.type) for f in rows.schema])))
+    ),
+    "category as text in one file and as integer in another": Kind(
+        two_files(lambda rows: with_column(rows, "colour", pa.array(range(len(rows))))),
+        Rejected,
+        r"sales 2026-01-16: the files differ in the type of a column: .* colour .* string vs int64. Deliver one type",
+    ),
     "types differ between files": Kind(
         two_files(at(pa.int64())), Rejected, r"sales 2026-01-16: the files differ in the type of a column: .* toy_id"
     ),

@@ -81,8 +81,8 @@ def test_a_column_may_come_in_any_type_that_its_kind_allows() -> None:
     sizes = table["size"].combine_chunks()
     parts = [texts.slice(0, 20).dictionary_encode().chunk(0), texts.slice(20, 40).dictionary_encode().chunk(0)]
     changes = {
-        "color": [texts, texts.cast(pa.large_string()), texts.dictionary_encode(), nothing, table["code"],
-                  pa.chunked_array(parts)],
+        "color": [texts, texts.cast(pa.large_string()), texts.cast(pa.string_view()), texts.dictionary_encode(),
+                  nothing, table["code"], pa.chunked_array(parts)],
         "code": [codes, table["code"].cast(pa.int8()), table["code"].dictionary_encode(), nothing],
         "size": [table["count"], table["size"].cast(pa.float32()), nothing, table["count"].cast(pa.decimal128(9, 2)),
                  pa.chunked_array([sizes.slice(0, 7), sizes.slice(7)])],

@@ -87,15 +87,30 @@ def test_rejected_rows_whose_key_has_another_type_close_the_gate_too(generous: A
     [
         (texts().dictionary_encode(), texts("z")),
         (texts(), texts("z").cast(pa.large_string())),
+        (texts().cast(pa.string_view()), texts("z")),
+        (texts().cast(pa.string_view()), texts("z").cast(pa.large_string())),
         (numbers(pa.int32()), numbers(pa.int64(), 2**40)),
     ],
-    ids=["dictionary", "large string", "wider integer"],
+    ids=["dictionary", "large string", "view", "view and large string", "wider integer"],
 )
 def test_files_of_one_partition_may_hold_the_key_in_kindred_types(open_shop: Any, first: Any, second: Any) -> None:
     with_key(open_shop, DAY, first)
     with_key(open_shop, DAY, second, "part-1.parquet")
     publish(open_shop.prepare(DAY))
     assert set(scores(open_shop)["toy_id"]) == {*first.to_pylist(), *second.to_pylist()}
+
+
+def test_text_as_views_gives_the_same_scores_and_the_same_digest(open_shop: Any) -> None:
+    rows = pq.read_table(open_shop.sales(DAY) / "part-0.parquet", partitioning=None)
+    views = [f.with_type(pa.string_view()) if pa.types.is_string(f.type) else f for f in rows.schema]
+    assert pa.string_view() in {field.type for field in views}
+    contents = []
+    for half in (rows.slice(60), rows.slice(60).cast(pa.schema(views))):
+        open_shop.write_sales(DAY, rows.slice(0, 60))
+        open_shop.write_sales(DAY, half, "part-1.parquet")
+        contents.append(publish(open_shop.prepare(DAY, f"run-{len(contents)}")).publication.content)
+    assert pq.read_schema(open_shop.sales(DAY) / "part-1.parquet").field("colour").type == pa.string_view()
+    assert contents[0] == contents[1]
 
 
 def test_a_column_without_any_value_in_one_file_is_a_column_of_nulls(open_shop: Any) -> None:

@@ -55,7 +55,7 @@ def test_a_null_is_a_null_is_a_null(spec: ModelSpec) -> None:
     texts = pa.array(["a", None])
     dictionary = texts.dictionary_encode()
     numbers = pa.chunked_array([pa.array([np.nan]), pa.array([None], pa.float64())])
-    for text in (texts, dictionary, texts.cast(pa.large_string())):
+    for text in (texts, dictionary, texts.cast(pa.large_string()), texts.cast(pa.string_view())):
         features = treat(table(text=text, weight=numbers), spec, "f").features
         assert features["text"].dtype == object
         assert features["text"].isna().tolist() == [False, True]
@@ -84,6 +84,7 @@ def test_numbers_of_any_sort_are_float64(spec: ModelSpec, values: pa.Array, expe
         ("weight", pa.array(["1"]), "day=1/f: the column weight is string, and the spec wants a number"),
         ("weight", pa.array([True]), "the column weight is bool, and the spec wants a number"),
         ("text", pa.array([1.5]), "the column text is double, and the spec wants text"),
+        ("text", pa.array([b"a"], pa.binary_view()), "the column text is binary_view, and the spec wants text"),
         ("flag", pa.array([1]), "the column flag is int64, and the spec wants true or false"),
     ],
 )
