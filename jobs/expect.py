@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.column_statistics import STATISTICS
-from jobs.errors import Misconfigured, without_values
+from jobs.errors import Misconfigured, Rejected, without_values
 from model_registry.evidence import Check, Severity
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from jobs.column_statistics import Statistic
     from jobs.spec import InputCheck, ModelSpec
 
 EXAMPLES = 5
@@ -68,7 +69,7 @@ class Question:
             columns = table.select(columns_of(self.asked))
             try:
                 self._statistic.add(columns)
-            except (pa.ArrowException, TypeError, ValueError) as error:
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
                 raise self._failed(without_values(error)) from None
         elif not self.asked.expectation.startswith("expect_table_"):
             self._add_up(self._look(frame), table)
@@ -80,7 +81,7 @@ class Question:
     def answer(self) -> Check:
         """The library's judgement of all batches together."""
         if self._statistic is not None:
-            found = self._statistic.metrics()
+            found = self._metrics(self._statistic)
             self._unexpected, self._examples = found.pop("unexpected", 0), found.pop("examples", [])
             self._nulls = self._rows - found.get("considered", self._rows)
             self._considered = found.pop("considered", self._rows)
@@ -88,6 +89,12 @@ class Question:
             found = {}
         result = self._judge(found)
         return _check(self.asked, self._content(result), bool(result.success))
+
+    def _metrics(self, statistic: Statistic) -> dict[str, Any]:
+        try:
+            return statistic.metrics()
+        except OverflowError as error:  # an instant that no calendar of Python has
+            raise self._failed(without_values(error)) from None
 
     def _look(self, frame: pd.DataFrame) -> dict[str, Any]:
         return self._content(_batch(frame).validate(self._expectation, result_format=BOUNDED))
@@ -99,7 +106,9 @@ class Question:
         self._unexpected += found["unexpected_count"]
         if len(self._examples) < EXAMPLES:
             whole = [pa.types.is_integer(table[name].type) for name in columns_of(self.asked)]
-            some = [_as_it_was(example, whole) for example in found.get("partial_unexpected_list") or []]
+            of_one = "column" in self.asked.arguments  # whose values may be lists and structs themselves
+            some = found.get("partial_unexpected_list") or []
+            some = [_as_it_was(one, whole[0]) if of_one else _row_as_it_was(one, whole) for one in some]
             self._examples = [*self._examples, *some][:EXAMPLES]
 
     def _judge(self, found: dict[str, Any]) -> Any:
@@ -148,8 +157,15 @@ class Question:
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:
-    """A batch for pandas. Integers beside nulls are floats where those are the same numbers, and objects elsewhere."""
-    frame: pd.DataFrame = table.to_pandas()
+    """A batch for pandas. Integers beside nulls are floats where those are the same numbers, and objects elsewhere.
+
+    Raises Rejected when a column holds a day that no calendar has.
+    """
+    try:
+        frame: pd.DataFrame = table.to_pandas()
+    except (ValueError, OverflowError):
+        days = ", ".join(field.name for field in table.schema if pa.types.is_date(field.type))
+        raise Rejected(f"A column of days ({days}) holds one beyond the year 9999: deliver another, or null.") from None
     for name in table.column_names:
         column = table[name]
         if column.null_count and pa.types.is_integer(column.type):
@@ -159,13 +175,17 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _as_it_was(example: Any, whole: Sequence[bool]) -> Any:
-    """An example without the `.0` that integers get in a batch with nulls. `whole` says which columns are integers."""
-    if isinstance(example, dict):
-        return dict(zip(example, _as_it_was(list(example.values()), whole), strict=True))
-    if isinstance(example, list | tuple):
-        return [_as_it_was(part, [is_whole]) for part, is_whole in zip(example, whole, strict=True)]
-    return int(example) if whole[0] and isinstance(example, float) and example.is_integer() else example
+def _row_as_it_was(row: Any, whole: Sequence[bool]) -> Any:
+    """An example of several columns, without the `.0` that integers get in a batch with nulls.
+
+    `whole` says which columns are integers.
+    """
+    values = [_as_it_was(*one) for one in zip(row.values() if isinstance(row, dict) else row, whole, strict=True)]
+    return dict(zip(row, values, strict=True)) if isinstance(row, dict) else values
+
+
+def _as_it_was(example: Any, whole: bool) -> Any:  # noqa: FBT001
+    return int(example) if whole and isinstance(example, float) and example.is_integer() else example
 
 
 def check_expectations(spec: ModelSpec) -> None:

@@ -6,6 +6,7 @@ The hash only says in which file a key is looked at; keys are compared as they a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,14 +79,15 @@ class KeyCounts:
     def duplicates(self, examples: int) -> Duplicates:
         """The keys that more than one row has, the first `examples` of them in the order of their first rows."""
         keys = rows = 0
-        first: list[dict[str, Any]] = []
+        first: list[tuple[Any, ...]] = []
         for groups in self.groups():
             twice = groups.filter(pc.greater(groups[COUNT], 1))
             keys += len(twice)
             rows += pc.sum(twice[COUNT]).as_py() or 0
-            first += twice.sort_by(FIRST).slice(0, examples).to_pylist()
-            first = sorted(first, key=lambda row: row[FIRST])[:examples]
-        return Duplicates(keys, rows, tuple(tuple(row.values())[:-2] for row in first))
+            some = twice.sort_by(FIRST).slice(0, examples)
+            first += zip(*([_python(value) for value in column] for column in some.columns), strict=True)
+            first = sorted(first, key=itemgetter(-1))[:examples]
+        return Duplicates(keys, rows, tuple(row[:-2] for row in first))
 
     def _spill(self, groups: pa.Table) -> None:
         names = [name for name in groups.column_names if name not in {COUNT, FIRST}]
@@ -103,6 +105,14 @@ class KeyCounts:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.arrow"
+
+
+def _python(value: Any) -> Any:
+    """A value of Arrow's as one of Python's; the number of an instant or a day that Python's calendar does not have."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return f"{value.value} as {value.type}"
 
 
 def _counted(rows: pa.Table) -> pa.Table:

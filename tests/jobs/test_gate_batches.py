@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from jobs.errors import Misconfigured
+from jobs.errors import Misconfigured, Rejected
 from jobs.exact import ExactSum, Ranks
 from jobs.expect import BOUNDED, Question, _batch, frame_of, make
 from jobs.expectations import Expectation
 from jobs.input_gate import judge_partitions
 from jobs.key_counts import KeyCounts
 from jobs.spec import InputCheck
+from model_registry.evidence import Check
 
 DAY = "2026-01-16"
 ROWS = 90
@@ -144,6 +145,27 @@ def test_the_report_of_a_window_does_not_depend_on_the_batches(shop: Any) -> Non
     assert reports[0].rows == 1200
 
 
+@pytest.mark.parametrize(
+    ("expectation", "arguments", "shown"),
+    [
+        ("in_set", {"column": "stops", "value_set": [1]}, ("[1, 2]", "[3]")),
+        ("in_set", {"column": "geo", "value_set": [1]}, ("{'lat': 1.5, 'lon': 2.0}",)),
+        ("be_null", {"column": "stops"}, ("[1, 2]", "[3]")),
+        ("match_regex", {"column": "geo", "regex": "north"}, ("{'lat': 1.5, 'lon': 2.0}",)),
+        ("equal", {"column_A": "whole", "column_B": "geo"}, ("[1, {'lat': 1.5, 'lon': 2.0}]",)),
+    ],
+)
+def test_lists_and_structs_may_be_examples(expectation: str, arguments: Any, shown: Any, tmp_path: Any) -> None:
+    rows = pa.table({"stops": [[1, 2], [3]], "geo": [{"lat": 1.5, "lon": 2.0}] * 2, "whole": pa.array([1, None])})
+    name = (
+        "expect_column_pair_values_to_be_equal" if expectation == "equal" else f"expect_column_values_to_{expectation}"
+    )
+    question = Question(asked(name.replace("to_in", "to_be_in"), arguments), tmp_path)
+    answer = ask(question, rows)
+    assert not answer.passed
+    assert answer.values[: len(shown)] == shown
+
+
 @pytest.mark.parametrize("column", ["text", "at"])
 def test_a_statistic_of_numbers_wants_numbers(column: str, tmp_path: Any) -> None:
     question = Question(asked("expect_column_mean_to_be_between", {"column": column, "min_value": 0}), tmp_path)
@@ -174,6 +196,40 @@ def test_quantiles_are_those_of_pandas(values: Any, share: float, interpolation:
         ranks.add(np.array([value]))
     expected = pd.Series(values).quantile(share, interpolation=interpolation)
     assert np.array_equal(ranks.quantile(share, interpolation), expected + 0.0, equal_nan=True)
+
+
+def ask(question: Question, rows: pa.Table) -> Check:
+    question.add(rows, frame_of(rows))
+    return question.answer()
+
+
+def test_instants_and_days_that_no_calendar_of_python_has_are_told_in_a_sentence(tmp_path: Any) -> None:
+    rows = pa.table({"at": pa.array([2**62, 5], pa.timestamp("us"))})
+    for name, arguments in (
+        ("max_to_be_between", {"max_value": 1}),
+        ("most_common_value_to_be_in_set", {"value_set": [1]}),
+    ):
+        (folder := tmp_path / name).mkdir()
+        question = Question(asked(f"expect_column_{name}", {"column": "at", **arguments}), folder)
+        with pytest.raises(Misconfigured, match=r"could not be evaluated with .*: OverflowError: date value out of"):
+            ask(question, rows)
+    days = pa.table({"day": pa.array([2**30, 5], pa.int32()).cast(pa.date32())})
+    with pytest.raises(Rejected, match=r"A column of days \(day\) holds one beyond the year 9999"):
+        frame_of(days)
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        (pa.array([2**62, 2**62, 5], pa.timestamp("us")), f"{2**62} as timestamp[us]"),
+        (pa.array([-(2**61)] * 2, pa.timestamp("us", "UTC")), f"{-(2**61)} as timestamp[us, tz=UTC]"),
+        (pa.array([2**30] * 2, pa.int32()).cast(pa.date32()), f"{2**30} as date32[day]"),
+    ],
+)
+def test_a_key_that_no_calendar_of_python_has_is_shown_as_its_number(keys: Any, shown: str, tmp_path: Any) -> None:
+    counts = KeyCounts(tmp_path)
+    counts.add(pa.table([keys, pa.array(["a"] * len(keys))], names=["a", "b"]))
+    assert counts.duplicates(3).first == ((shown, "a"),)
 
 
 @given(keys=st.lists(st.tuples(st.integers(0, 9), st.text("ab", max_size=2)), max_size=60), held=st.integers(1, 20))
