@@ -11,7 +11,7 @@ from jobs.batches import common_schema, empty
 from jobs.commit import not_overtaken
 from jobs.engines.choose import choose_engine
 from jobs.engines.warm import warm
-from jobs.errors import Rejected, Unavailable
+from jobs.errors import LamplighterError, Rejected, Unavailable
 from jobs.fragments import FragmentResult, fragments_key
 from jobs.input_gate import InputGateResult
 from jobs.plan import Plan
@@ -99,6 +99,8 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
             results = sorted(done, key=lambda result: result.fragment)
     except FileNotFoundError as error:  # whoever has published meanwhile has swept, too
         not_overtaken(job, plan.predictions)
+        if isinstance(error, LamplighterError):
+            raise
         raise Unavailable(f"A file of {plan.model} {plan.partition} is gone: {error}. Run score again.") from error
     fault = fault or (_incomplete(results) if shadow else "")
     result = replace(

@@ -102,8 +102,8 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
 
 
 def as_planned(file: SourceFile) -> None:
-    """Raise Rejected when a file was written since it was planned."""
-    if not file.is_untouched():
+    """Raise Rejected when a file was written since it was planned; one that is gone is told by who reads it."""
+    if not file.is_untouched() and place(file.path).exists():
         raise Rejected(f"{file_and_folder(file.path)} was changed after it was planned: run plan and input-gate again.")
 
 

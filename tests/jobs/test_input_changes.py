@@ -12,7 +12,7 @@ import jobs.score as score_job
 from jobs import input_gate as gate
 from jobs.context import JobContext
 from jobs.engines.local import LocalEngine
-from jobs.errors import Rejected
+from jobs.errors import Rejected, Unavailable
 from jobs.fragments import RECORDS
 from jobs.input_gate import input_gate
 from jobs.output_gate import output_gate
@@ -100,3 +100,11 @@ def test_a_file_that_is_gone_is_not_untouched(open_shop: Any) -> None:
     assert file.is_untouched()
     path.unlink()
     assert not file.is_untouched()
+
+
+def test_a_file_that_is_gone_when_it_is_scored_is_one_sentence(open_shop: Any) -> None:
+    job = judged(open_shop)
+    [path] = open_shop.sales(DAY).iterdir()
+    path.unlink()
+    with pytest.raises(Unavailable, match="is gone since the files were listed: run plan again"):
+        score(job)
