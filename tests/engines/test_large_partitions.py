@@ -139,7 +139,8 @@ def test_ten_times_the_rows_take_the_memory_of_one_time(
     for name, ended in (("small", small), ("large", large)):
         record_property(f"{engine} {name} MB", ended.peak >> 20)
         sys.stdout.write(f"{engine} {name}: {ended.peak >> 20} MB, {ended.seconds:.1f} s\n")
-    assert large.peak - small.peak < 0.25 * added, f"{small.peak >> 20} MB and {large.peak >> 20} MB"
+    # a busy machine moves either peak by some tens of megabytes
+    assert large.peak - small.peak < 0.4 * added, f"{small.peak >> 20} MB and {large.peak >> 20} MB"
 
 
 @pytest.mark.chaos
