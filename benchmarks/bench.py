@@ -184,6 +184,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=PLACE)
     parser.add_argument("--out", type=Path, default=HERE, help="Where results.json and results.png go.")
     chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
     found = [row for _, row in bench(chosen.home, chosen.rows, chosen.designs, chosen.runs)]
     about = machine()
     (chosen.out / "results.json").write_text(json.dumps({"rows": found, "about": about}, indent=2) + "\n")

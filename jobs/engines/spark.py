@@ -27,7 +27,7 @@ CONFIGURATION = {
     "spark.ui.showConsoleProgress": "false",
     "spark.task.maxFailures": "2",
     # Java hands out tasks here and no more: to optimise that takes longer, and more memory, than it ever saves
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xms32m -Xmn8m",
 }
 SLICES_PER_CORE = 2  # each costs some ten milliseconds, whatever it holds
 TASKS_PER_SLICE = 32  # so that it is seen how far long work is
