@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
+from jobs import commit as commit_module
 from jobs import vacuum as vacuum_job
 from jobs.errors import Rejected, Superseded
 from jobs.output_gate import output_gate
@@ -61,6 +62,22 @@ def test_what_is_published_while_vacuum_looks_stays(published: Any, monkeypatch:
         return raised(*arguments)
 
     monkeypatch.setattr(vacuum_job, "raise_fence", after_a_publication)
+    assert vacuum(published.settings, slow.spec).files == 0
+    assert len(DeltaTable(table(published)).to_pandas()) == 110
+
+
+def test_of_a_publication_and_a_vacuum_at_once_one_commits(published: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = published.prepare(DAY, "slow")
+    grow_old(published)
+    opened = commit_module.open_version
+
+    def and_a_publication_meanwhile(path: Any, version: int | None) -> Any:
+        monkeypatch.undo()
+        table = opened(path, version)
+        publish(slow)
+        return table
+
+    monkeypatch.setattr(commit_module, "open_version", and_a_publication_meanwhile)
     assert vacuum(published.settings, slow.spec).files == 0
     assert len(DeltaTable(table(published)).to_pandas()) == 110
 
