@@ -18,10 +18,10 @@ from jobs.commit import raise_fence
 from jobs.fragments import RECORDS, fence_of
 from jobs.storage import Place, remove_tree
 from jobs.sweep import named_files, tables_of
-from jobs.table import app_id_of, open_table, predictions_path
+from jobs.table import app_id_of, open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
@@ -46,18 +46,18 @@ class Vacuumed:
 
 def vacuum(settings: Settings, spec: ModelSpec, older_than: timedelta = OLD, *, dry_run: bool = False) -> Vacuumed:
     """Remove the files below the model's tables that no commit names, and the records of fragments that are over."""
-    predictions = predictions_path(settings, spec)
-    fences = _fences(predictions)  # before the names: whoever publishes in between keeps more, and loses nothing
+    tables = tables_of(settings, spec)
+    fences = _fences(tables)  # before the names: whoever publishes in between keeps more, and loses nothing
     named = named_files(settings, spec)
     before = time.time() - older_than.total_seconds()
-    found = {path: size for table in tables_of(settings, spec) for path, size in _orphans(table, named, fences, before)}
+    found = {path: size for table in tables for path, size in _orphans(table, named, fences, before)}
     if not dry_run:
         present = {key for path in found if fence_of(path.name) == fences[key := _partition_of(path)]}
-        lost = {key for key in present if not raise_fence(predictions, key, fences[key])}
+        lost = {key for key in present if not raise_fence(tables[0], key, fences[key])}
         found = {path: size for path, size in found.items() if _partition_of(path) not in lost}
         for path in found:
             path.unlink(missing_ok=True)
-        _forget(predictions, before)
+        _forget(tables[0], before)
         if "sql" in {spec.source.kind, spec.label.kind}:
             from jobs.sql_source import forget_all
 
@@ -81,12 +81,12 @@ def _partition_of(path: Place) -> str:
     return path.parent.name.removeprefix("partition=")
 
 
-def _fences(table: Place) -> dict[str, int]:
-    """The transaction number of every partition of the table; none when there is no table yet."""
-    found = open_table(table)
+def _fences(tables: Sequence[Place]) -> dict[str, int]:
+    """The transaction number of every partition that has files in a table; none when the first is not there yet."""
+    found = open_table(tables[0])
     if found is None:
         return {}
-    keys = [path.name.removeprefix("partition=") for path in table.glob("partition=*")]
+    keys = {path.name.removeprefix("partition=") for table in tables for path in table.glob("partition=*")}
     return {key: found.transaction_version(app_id_of(key)) or 0 for key in keys}
 
 

@@ -18,7 +18,7 @@ from jobs.publish import publish
 from jobs.table import predictions_path, publications
 from jobs.vacuum import vacuum
 
-DAY = "2026-01-16"
+DAY, OTHER_DAY = "2026-01-16", "2026-01-17"
 
 
 @pytest.fixture
@@ -87,6 +87,17 @@ def test_before_the_first_publication_nothing_is_removed(open_shop: Any) -> None
     grow_old(open_shop)
     assert vacuum(open_shop.settings, job.spec, timedelta(0)).files == 0
     assert publish(job).publication.rows_scored == 120
+
+
+def test_rejected_rows_of_a_partition_that_has_no_others_are_removed_too(published: Any) -> None:
+    rows = pd.read_parquet(published.sales(OTHER_DAY))
+    published.write_sales(OTHER_DAY, rows.assign(price=-1.0))
+    with pytest.raises(Rejected, match="at least one row is scored"):
+        published.prepare(OTHER_DAY)
+    assert vacuum(published.settings, published.job(DAY).spec).files == 0
+    grow_old(published)
+    assert vacuum(published.settings, published.job(DAY).spec).files == 1
+    assert not list(published.settings.tables.rglob(f"partition={OTHER_DAY}/*.parquet"))
 
 
 def test_a_dry_run_takes_no_right(published: Any) -> None:
