@@ -32,7 +32,7 @@ _REFUSED = (
     *("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "status code 403"),
     *("AccessDenied", "NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403 Forbidden"),
 )
-TOO_NEW = 2
+TOO_NEW = 1
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
