@@ -162,8 +162,10 @@ def _incomplete(results: Sequence[FragmentResult]) -> str:
 
 
 def _tasks(job: JobContext, plan: Plan, files: str, attempt: str, shadow: ShadowTask | None) -> list[FragmentTask]:
-    key, files_of_plan, columns = fragments_key(plan), {file.path: file for file in plan.files}, list(job.spec.key)
-    key_types = common_schema([empty(path, columns) for path in files_of_plan], columns, f"{job.partition}")
+    key, stamps, columns = fragments_key(plan), {file.path: file.stamp for file in plan.files}, list(job.spec.key)
+    key_types = common_schema(
+        [empty(path, columns) for path in stamps], columns, f"{job.spec.source.path} {job.partition}"
+    )
     return [
         FragmentTask(
             fragment=fragment,
@@ -176,7 +178,7 @@ def _tasks(job: JobContext, plan: Plan, files: str, attempt: str, shadow: Shadow
             attempt=attempt,
             fence=plan.predictions.transaction,
             key=key,
-            source=files_of_plan[fragment.file],
+            stamp=stamps[fragment.file],
             key_types=key_types,
             shadow=shadow,
         )

@@ -19,7 +19,7 @@ from jobs.fragments import FragmentResult, file_name, keep_record, known, record
 from jobs.plan import Fragment
 from jobs.scorer import load_scorer
 from jobs.shadow import Shadow, ShadowTask
-from jobs.source import SourceFile, file_and_folder
+from jobs.source import file_and_folder, is_untouched
 from jobs.spec import FeatureKind, ModelSpec
 from jobs.steps import step
 from jobs.storage import Place, place
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class FragmentTask:
     """All that a worker needs for one fragment; small, and picklable for any engine.
 
-    `key_types` are those that the columns of the key have in all files together.
+    `stamp` is that of the file when it was planned, `key_types` are those that the columns of the key have in all files
+    together.
     """
 
     fragment: Fragment
@@ -47,7 +48,7 @@ class FragmentTask:
     attempt: str
     fence: int
     key: str
-    source: SourceFile
+    stamp: str
     key_types: pa.Schema
     shadow: ShadowTask | None = None
 
@@ -63,7 +64,7 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     fragment, reasons, total = task.fragment, Counter[str](), _Scores()
     if (before := _before(task)) is not None:
         return replace(before, reused=True)
-    as_planned(task.source)
+    as_planned(fragment.file, task.stamp)
     rows_in = 0
     name = file_name(task.partition, task.fence, task.attempt, fragment.number)
     with (
@@ -79,7 +80,7 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
             if rejected:
                 reasons.update(rejected["reason"].to_pylist())
                 bad.write(rejected)
-        as_planned(task.source)  # still, after it was read
+        as_planned(fragment.file, task.stamp)  # still, after it was read
     result = FragmentResult(
         fragment=fragment.number,
         rows_in=rows_in,
@@ -101,10 +102,10 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     return result
 
 
-def as_planned(file: SourceFile) -> None:
+def as_planned(path: str, stamp: str) -> None:
     """Raise Rejected when a file was written since it was planned; one that is gone is told by who reads it."""
-    if not file.is_untouched() and place(file.path).exists():
-        raise Rejected(f"{file_and_folder(file.path)} was changed after it was planned: run plan and input-gate again.")
+    if not is_untouched(path, stamp) and place(path).exists():
+        raise Rejected(f"{file_and_folder(path)} was changed after it was planned: run plan and input-gate again.")
 
 
 def _record(task: FragmentTask) -> Place:

@@ -47,18 +47,22 @@ class SourceFile:
     """A Parquet file of a partition, with the rows of each of its row groups; `stamp` is that of `stamp_of`."""
 
     path: str
-    size: int
     row_groups: tuple[int, ...]
     stamp: str
 
     def is_untouched(self) -> bool:
-        """Whether it is there, and nobody has written it since. Raises Unavailable and Misconfigured."""
-        try:
-            return stamp_of(place(self.path)) == self.stamp
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise unreadable(self.path, error) from error
+        """Whether it is there, and nobody has written it since. Raises as `is_untouched` does."""
+        return is_untouched(self.path, self.stamp)
+
+
+def is_untouched(path: str, stamp: str) -> bool:
+    """Whether a file is there, and has this stamp still. Raises Unavailable and Misconfigured."""
+    try:
+        return stamp_of(place(path)) == stamp
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def partition_files(
@@ -87,11 +91,10 @@ def partition_files(
 def source_file(path: Place) -> SourceFile:
     """A file, from its metadata. Raises as `unreadable` says."""
     with _reading(path):
-        stamp = stamp_of(path)  # before it is read: what is written now is noticed later
+        stamp = stamp_of(path, patient=True)  # before it is read: what is written now is noticed later
     metadata = _open(path).metadata
     groups = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-    with _reading(path):
-        return SourceFile(str(path), path.stat().st_size, groups, stamp)
+    return SourceFile(str(path), groups, stamp)
 
 
 def _open(path: str | Place, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:

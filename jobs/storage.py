@@ -170,15 +170,17 @@ def place(text: str, below: Place | None = None) -> Place:
     return Path(text) if below is None or text.startswith("/") else below / text
 
 
-def stamp_of(where: Place) -> str:
+def stamp_of(where: Place, *, patient: bool = False) -> str:
     """Size and time of a file: another one after each time that it is written. Raises FileNotFoundError.
 
-    Stores count seconds. An object that is too new is waited for, since it could be written again within the same one.
+    Stores count seconds. Whoever is to notice all that is written from now on must be patient: an object that is too
+    new is waited for, since it could be written again within the same second.
     """
     about = where.stat()
     if not isinstance(about, Stat):
         return f"{about.st_size} {about.st_mtime_ns}"
-    time.sleep(min(TOO_NEW, max(0.0, about.st_mtime + TOO_NEW - time.time())))
+    if patient:
+        time.sleep(min(TOO_NEW, max(0.0, about.st_mtime + TOO_NEW - time.time())))
     return f"{about.st_size} {about.st_mtime}"
 
 

@@ -41,7 +41,7 @@ class DaskEngine:
     def __init__(self, workers: int, scheduler: str | None = None, *, threads: bool = False) -> None:
         self._workers = workers
         self._scheduler = scheduler
-        self._threads = threads
+        self._threads = threads and scheduler is None
         self._cluster: Any = None
         self._client: Any = None
         self._address = scheduler

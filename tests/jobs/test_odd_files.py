@@ -62,7 +62,7 @@ def test_a_file_that_is_gone_is_planned_anew(open_shop: Any) -> None:
     with pytest.raises(Unavailable, match="is gone"):
         list(read_batches(path, None, ["price"]))
     with pytest.raises(Unavailable, match="is gone"):
-        input_digest([SourceFile(path, 1, (1,), "")])
+        input_digest([SourceFile(path, (1,), "")])
 
 
 def test_a_file_that_may_not_be_read_is_a_matter_of_rights(open_shop: Any) -> None:

@@ -207,7 +207,7 @@ def test_a_file_without_rows_gives_no_fragment(shop: Any) -> None:
 
 @given(groups=st.lists(st.integers(0, 500), max_size=12), most=st.integers(1, 600))
 def test_fragments_hold_every_row_group_once(groups: list[int], most: int) -> None:
-    fragments = plan_fragments([SourceFile("f", 1, tuple(groups), "")], most)
+    fragments = plan_fragments([SourceFile("f", tuple(groups), "")], most)
     held = [g for f in fragments for g in f.row_groups]
     assert held == [n for n, rows in enumerate(groups) if rows]
     assert [f.number for f in fragments] == list(range(len(fragments)))

@@ -13,7 +13,7 @@ from jobs.errors import Misconfigured
 from jobs.plan import Fragment
 from jobs.predictor import DATA, Predictor, save_predictor
 from jobs.score_fragment import FragmentTask, score_fragment
-from jobs.source import source_file
+from jobs.storage import stamp_of
 from jobs.train import train
 
 RETURN = 'return frame["returned"]'
@@ -87,7 +87,7 @@ def test_a_score_that_overflows_is_counted_as_not_finite(shop: Any) -> None:
             attempt="one",
             fence=0,
             key="k",
-            source=source_file(shop.sales("2026-01-16") / "part-0.parquet"),
+            stamp=stamp_of(shop.sales("2026-01-16") / "part-0.parquet"),
             key_types=pa.schema([("toy_id", pa.string())]),
         )
     )
