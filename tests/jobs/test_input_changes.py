@@ -21,6 +21,7 @@ from jobs.publish import publish
 from jobs.score import score
 from jobs.source import source_file
 from jobs.table import predictions_path
+from model_registry.steps import listen
 
 DAY = "2026-01-16"
 
@@ -50,6 +51,18 @@ def test_a_file_that_is_written_anew_after_the_gate_is_not_scored(open_shop: Any
     assert records(job) == []
     with pytest.raises(Exception, match="no result of `score`"):
         output_gate(job)
+
+
+def test_a_file_that_is_written_while_it_is_read_is_not_scored(open_shop: Any) -> None:
+    job = judged(open_shop)
+    other = rows(open_shop).assign(price=1.0)
+    listen(lambda step: open_shop.write_sales(DAY, other) if step == "score:read" else None)
+    try:
+        with pytest.raises(Rejected, match="was changed after it was planned: run plan and input-gate again"):
+            score(job)
+    finally:
+        listen(None)
+    assert records(job) == []
 
 
 def test_what_was_there_for_a_moment_only_is_not_scored_either(open_shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
