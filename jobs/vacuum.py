@@ -40,8 +40,10 @@ class Vacuumed:
 
     def sentence(self) -> str:
         """The result for a person."""
-        verb = "would be removed" if self.dry_run else "were removed"
-        return f"{self.model}: {self.files:,} files that no publication names ({self.size / 1e6:,.1f} MB) {verb}."
+        one = self.files == 1
+        verb = "would be" if self.dry_run else "was" if one else "were"
+        what = f"{self.files:,} file{'' if one else 's'} that no publication names"
+        return f"{self.model}: {what} ({self.size / 1e6:,.1f} MB) {verb} removed."
 
 
 def vacuum(settings: Settings, spec: ModelSpec, older_than: timedelta = OLD, *, dry_run: bool = False) -> Vacuumed:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from deltalake import DeltaTable
+from typer.testing import CliRunner
 
 from jobs import commit as commit_module
 from jobs import vacuum as vacuum_job
@@ -17,6 +18,7 @@ from jobs.output_gate import output_gate
 from jobs.publish import publish
 from jobs.table import predictions_path, publications
 from jobs.vacuum import vacuum
+from lamplighter.cli import app
 
 DAY, OTHER_DAY = "2026-01-16", "2026-01-17"
 
@@ -103,7 +105,9 @@ def test_rejected_rows_of_a_partition_that_has_no_others_are_removed_too(publish
 def test_a_dry_run_takes_no_right(published: Any) -> None:
     slow = published.prepare(DAY, "slow")
     grow_old(published)
-    assert vacuum(published.settings, slow.spec, dry_run=True).files == 1
+    path = next((table(published) / f"partition={DAY}").glob("000001-*"))
+    planned = vacuum(published.settings, slow.spec, dry_run=True)
+    assert (planned.files, planned.size) == (1, path.stat().st_size)
     assert publish(slow).publication.rows_scored == 110
 
 
@@ -114,3 +118,23 @@ def test_scores_that_somebody_has_removed_are_one_sentence(published: Any, job: 
         path.unlink()
     with pytest.raises(Rejected, match="are gone from the table's folder: run score and output-gate again"):
         job(slow)
+
+
+def test_the_command_says_what_it_removes_before_it_does(published: Any) -> None:
+    published.prepare(DAY, "slow")
+    grow_old(published)
+    variables = {
+        "LAMPLIGHTER_HOME": str(published.settings.home),
+        "LAMPLIGHTER_MODELS": str(published.settings.models),
+        "COLUMNS": "200",
+    }
+    path = next((table(published) / f"partition={DAY}").glob("000001-*"))
+    for arguments, says in (
+        (["--dry-run"], "toys: 1 file that no publication names (0.0 MB) would be removed."),
+        (["--days", "4"], "toys: 0 files that no publication names (0.0 MB) were removed."),
+        ([], "toys: 1 file that no publication names (0.0 MB) was removed."),
+    ):
+        assert path.exists()
+        done = CliRunner().invoke(app, ["vacuum", "toys", *arguments], env=variables)
+        assert (done.exit_code, says in " ".join(done.output.split())) == (0, True), done.output
+    assert not path.exists()
