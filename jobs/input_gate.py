@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.batches import common_schema, empty, in_types, read_batches
+from jobs.batches import BATCH_ROWS, common_schema, empty, in_types, read_batches
 from jobs.dataset import training_window
 from jobs.errors import Rejected
 from jobs.expect import EXAMPLES, Question, bounded, columns_of, frame_of
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from jobs.partition import Partition
     from jobs.settings import Settings
     from jobs.spec import InputCheck, ModelSpec
-
-GATE_ROWS = 65_536  # half of what is scored at once: texts take several times their size as Python's own
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def judge_partitions(
     settings: Settings,
     spec: ModelSpec,
     partitions: Sequence[Partition],
-    batch_rows: int = GATE_ROWS,
+    batch_rows: int = BATCH_ROWS,
     files: Sequence[Sequence[SourceFile]] | None = None,
     known: Plan | None = None,
 ) -> InputGateResult:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +17,7 @@ from jobs.plan import Plan
 from jobs.report_page import write_page
 from jobs.row_digest import RowDigest
 from jobs.score import ScoreResult
+from jobs.score_statistics import ScoreStatistics
 from jobs.steps import step
 from jobs.storage import Place, read_schema
 from jobs.table import predictions_path, rejected_path, same_types
@@ -27,8 +26,6 @@ from jobs.unique_keys import unique_keys
 from model_registry.evidence import Check, GateReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from jobs.context import JobContext
     from jobs.key_counts import Duplicates
     from jobs.spec import Bounds, ModelSpec
@@ -99,60 +96,38 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
     schemas = [pa.schema([read_schema(path).field(name) for name in key]) for path in [*good, *bad]]
     alike = all(schema == schemas[0] for schema in schemas)
     one_type = alike and (not schemas or same_types(schemas[0], table))
+    rows, scores = RowDigest(), ScoreStatistics()
     with unique_keys() as keys:
-        scores = _Scores.together(in_threads(lambda path: _scores_of(path, key, keys if alike else None), good))
+        for digest, found in in_threads(lambda path: _scores_of(path, key, keys if alike else None), good):
+            rows.merge(digest)
+            scores.merge(found)
         twice = keys.duplicates(lambda: (batch for path in good for batch in read_batches(str(path), None, key)))
     rejects, reasons = RowDigest(), Counter[str]()
     for digest, counted in in_threads(lambda path: _rejects_of(path, key), bad):
         rejects.merge(digest)
         reasons.update(counted)
     return ReadBack(
-        rows=scores.digest.rows,
+        rows=rows.rows,
         rejected=rejects.rows,
         reasons=dict(reasons),
         not_finite=scores.not_finite,
-        score_min=scores.low if scores.low <= scores.high else None,
-        score_max=scores.high if scores.low <= scores.high else None,
+        score_min=scores.smallest,
+        score_max=scores.largest,
         twice=twice,
         types=tuple(sorted({str(t) for schema in schemas for t in schema.types})),
         fits_table=one_type,
-        content=f"{scores.digest.hexdigest()}-{rejects.hexdigest()}",
+        content=f"{rows.hexdigest()}-{rejects.hexdigest()}",
     )
 
 
-@dataclass
-class _Scores:
-    """What the scores of some files are like."""
-
-    digest: RowDigest = field(default_factory=RowDigest)
-    not_finite: int = 0
-    low: float = math.inf
-    high: float = -math.inf
-
-    def add(self, rows: pa.Table) -> None:
-        self.digest.add(rows)
-        values = rows["score"].to_numpy()
-        finite = values[np.isfinite(values)]
-        self.not_finite += len(values) - len(finite)
-        self.low, self.high = finite.min(initial=self.low), finite.max(initial=self.high)
-
-    @classmethod
-    def together(cls, parts: Iterable[_Scores]) -> _Scores:
-        whole = cls()
-        for part in parts:
-            whole.digest.merge(part.digest)
-            whole.not_finite += part.not_finite
-            whole.low, whole.high = min(whole.low, part.low), max(whole.high, part.high)
-        return whole
-
-
-def _scores_of(path: Place, key: list[str], keys: UniqueKeys | None) -> _Scores:
-    found = _Scores()
+def _scores_of(path: Place, key: list[str], keys: UniqueKeys | None) -> tuple[RowDigest, ScoreStatistics]:
+    digest, scores = RowDigest(), ScoreStatistics()
     for batch in read_batches(str(path), None, [*key, "score"]):
-        found.add(batch)
+        digest.add(batch)
+        scores.add(batch["score"].to_numpy())
         if keys is not None:
             keys.add(batch.select(key))
-    return found
+    return digest, scores
 
 
 def _rejects_of(path: Place, key: list[str]) -> tuple[RowDigest, Counter[str]]:

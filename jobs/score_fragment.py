@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
-from jobs.batches import read_batches
+from jobs.batches import BATCH_ROWS, read_batches
 from jobs.errors import Rejected
 from jobs.faults import listen_for_faults
 from jobs.fragment_file import FragmentFile
 from jobs.fragments import FragmentResult, file_name, keep_record, known, record_path
 from jobs.plan import Fragment
+from jobs.score_statistics import ScoreStatistics
 from jobs.scorer import load_scorer
 from jobs.shadow import Shadow, ShadowTask
 from jobs.source import file_and_folder, is_untouched
@@ -61,7 +60,7 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
     Unavailable when the disk is full, and whatever else the pipeline raises.
     """
     listen_for_faults()  # in a worker of any engine
-    fragment, reasons, total = task.fragment, Counter[str](), _Scores()
+    fragment, reasons, total = task.fragment, Counter[str](), ScoreStatistics()
     if (before := _before(task)) is not None:
         return replace(before, reused=True)
     as_planned(fragment.file, task.stamp)
@@ -88,8 +87,8 @@ def score_fragment(task: FragmentTask) -> FragmentResult:
         rows_rejected=bad.rows,
         reasons=dict(reasons),
         not_finite=total.not_finite,
-        score_min=total.low,
-        score_max=total.high,
+        score_min=total.smallest,
+        score_max=total.largest,
         score_sum=total.sum,
         predictions=good.written(),
         rejected=bad.written(),
@@ -125,7 +124,7 @@ def _scored(task: FragmentTask, shadow: Shadow) -> Iterator[tuple[pa.Table, pa.T
     where = file_and_folder(fragment.file)
     scorer = load_scorer(task.version_files)
     texts = [name for name, feature in spec.features.items() if feature.kind is FeatureKind.category]
-    rows = spec.engine.rows_per_fragment
+    rows = min(spec.engine.rows_per_fragment, BATCH_ROWS)
     for table in read_batches(fragment.file, fragment.row_groups, columns, rows, dictionaries=texts):
         treated = treat(table, spec, where)
         good = treated.good
@@ -138,24 +137,6 @@ def _scored(task: FragmentTask, shadow: Shadow) -> Iterator[tuple[pa.Table, pa.T
             keys = keys.filter(pa.array(good))
         shadow.score(table, treated, keys, where)
         yield predictions_of(keys, score, task.version), rejected
-
-
-class _Scores:
-    """Statistics over the finite scores."""
-
-    def __init__(self) -> None:
-        self.not_finite = 0
-        self.low: float | None = None
-        self.high: float | None = None
-        self.sum = 0.0
-
-    def add(self, score: np.ndarray[Any, Any]) -> None:
-        finite = score[np.isfinite(score)]
-        self.not_finite += len(score) - len(finite)
-        if len(finite):
-            self.low = min(float(finite.min()), self.low if self.low is not None else math.inf)
-            self.high = max(float(finite.max()), self.high if self.high is not None else -math.inf)
-            self.sum += float(finite.sum())
 
 
 def total_reasons(reasons: list[Mapping[str, int]]) -> dict[str, int]:

@@ -109,7 +109,7 @@ def _open(path: str | Place, dictionaries: Sequence[str] = ()) -> pq.ParquetFile
             read_dictionary=list(dictionaries),
             page_checksum_verification=True,
             pre_buffer=False,
-            buffer_size=1 << 20,
+            buffer_size=1 << 18,  # of each column
         )
         _check_footer(file.metadata)
         _ = file.schema_arrow.names  # may be no UTF-8

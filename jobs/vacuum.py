@@ -36,7 +36,7 @@ class Vacuumed:
     model: str
     files: int
     size: int
-    dry_run: bool = False
+    dry_run: bool
 
     def sentence(self) -> str:
         """The result for a person."""

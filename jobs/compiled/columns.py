@@ -44,7 +44,7 @@ class Batch:
         self._columns = columns
         self._where = where
         self._codes: dict[int, Integers] = {}
-        self._numbers: dict[tuple[str, tuple[Step, ...]], Doubles] = {}
+        self._numbers: dict[tuple[str, int], Doubles] = {}
 
     def check(self) -> None:
         """Raise Misconfigured when scikit-learn would refuse a value, also one that no tree asks for."""
@@ -79,15 +79,17 @@ class Batch:
 
     def numbers(self, feature: str, steps: tuple[Step, ...]) -> Doubles:
         """The numbers of a feature after some steps, shape (rows,). Raises Misconfigured when a step refuses one."""
-        if (feature, steps) not in self._numbers:
+        key = (feature, id(steps))  # they live as long as the columns; their hash takes as long as many a step
+        found = self._numbers.get(key)
+        if found is None:
             if steps:
                 found, bad = take_steps(self.numbers(feature, ()), steps)
                 if bad is not None:
                     self._refuse(feature, REFUSALS[bad.name])
             else:
                 found = self._read(feature)
-            self._numbers[feature, steps] = found
-        return self._numbers[feature, steps]
+            self._numbers[key] = found
+        return found
 
     def _read(self, feature: str) -> Doubles:
         """As `feature_values` does, but without a copy where a file has float64 and no nulls."""

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from jobs import commit as commit_module
 from jobs import vacuum as vacuum_job
 from jobs.errors import Rejected, Superseded
+from jobs.fragments import RECORDS
 from jobs.output_gate import output_gate
 from jobs.publish import publish
 from jobs.table import predictions_path, publications
@@ -35,10 +36,10 @@ def table(shop: Any) -> Path:
     return Path(str(predictions_path(shop.settings, shop.job(DAY).spec)))
 
 
-def grow_old(shop: Any) -> None:
-    three_days_ago = time.time() - timedelta(days=3).total_seconds()
-    for path in shop.settings.tables.rglob("*.parquet"):
-        os.utime(path, (three_days_ago, three_days_ago))
+def grow_old(shop: Any, files: str = "*.parquet") -> None:
+    two_days_ago = time.time() - timedelta(days=2, hours=1).total_seconds()
+    for path in shop.settings.tables.rglob(files):
+        os.utime(path, (two_days_ago, two_days_ago))
 
 
 def test_an_attempt_whose_files_were_old_says_so_and_its_next_run_publishes(published: Any) -> None:
@@ -102,6 +103,59 @@ def test_rejected_rows_of_a_partition_that_has_no_others_are_removed_too(publish
     assert not list(published.settings.tables.rglob(f"partition={OTHER_DAY}/*.parquet"))
 
 
+def test_of_an_attempt_that_was_passed_files_go_at_once_also_before_the_rejected_rows_have_followed(
+    open_shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = open_shop.prepare(DAY, "slow")
+    open_shop.write_sales(DAY, pd.read_parquet(open_shop.sales(DAY)).head(110))
+    fast = open_shop.prepare(DAY, "fast")
+    monkeypatch.setattr(commit_module, "_keep_up", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        publish(fast)
+    monkeypatch.undo()
+    assert vacuum(open_shop.settings, slow.spec).files == 1
+    assert publish(fast).publication.rows_scored == 110
+
+
+def test_what_others_have_written_goes_when_it_is_old(published: Any) -> None:
+    spec, strange = published.job(DAY).spec, table(published) / f"partition={DAY}" / "strange.parquet"
+    strange.write_bytes(b"rows")
+    assert vacuum(published.settings, spec).files == 0
+    grow_old(published)
+    assert vacuum(published.settings, spec).files == 1
+
+
+def test_what_somebody_else_removes_meanwhile_is_no_trouble(published: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = published.prepare(DAY, "slow")
+    grow_old(published)
+    raised = vacuum_job.raise_fence
+
+    def after_a_sweep(*arguments: Any) -> bool:
+        for path in (table(published) / f"partition={DAY}").glob("000001-*"):
+            path.unlink()
+        return raised(*arguments)
+
+    monkeypatch.setattr(vacuum_job, "raise_fence", after_a_sweep)
+    assert vacuum(published.settings, slow.spec).files == 1
+
+
+def test_records_of_fragments_go_when_nobody_has_touched_any_of_them_for_long(published: Any) -> None:
+    slow = published.prepare(DAY, "slow")
+    records = sorted((table(published) / RECORDS).rglob("*.json"))
+    assert records
+    bare = records[0].parent.with_name("just-made")
+    bare.mkdir()
+    beside = records[0].with_name("99999.json")
+    beside.write_text("{}")
+    grow_old(published, records[0].name)
+    vacuum(published.settings, slow.spec)
+    assert all(path.exists() for path in records)
+    grow_old(published, "*.json")
+    vacuum(published.settings, slow.spec)
+    assert not records[0].parent.exists()
+    assert bare.exists()
+
+
 def test_a_dry_run_takes_no_right(published: Any) -> None:
     slow = published.prepare(DAY, "slow")
     grow_old(published)
@@ -131,7 +185,7 @@ def test_the_command_says_what_it_removes_before_it_does(published: Any) -> None
     path = next((table(published) / f"partition={DAY}").glob("000001-*"))
     for arguments, says in (
         (["--dry-run"], "toys: 1 file that no publication names (0.0 MB) would be removed."),
-        (["--days", "4"], "toys: 0 files that no publication names (0.0 MB) were removed."),
+        (["--days", "3"], "toys: 0 files that no publication names (0.0 MB) were removed."),
         ([], "toys: 1 file that no publication names (0.0 MB) was removed."),
     ):
         assert path.exists()
