@@ -25,7 +25,7 @@ from typing import Any
 import flights
 import psutil
 from chart import draw
-from designs import OTHERS, OURS, save_pyfunc
+from designs import OTHERS, OURS, SHADOWED, save_pyfunc
 from rich.console import Console
 from rich.table import Table
 
@@ -72,7 +72,10 @@ class Session:
 
 
 def prepare(home: Path, rows: int, *, others: bool = True) -> None:
-    """Lay out the table and put both models into production, if that was not done; for `others` as MLflow saves it."""
+    """Lay out the table and put both models into production, if that was not done; for `others` as MLflow saves it.
+
+    A second version of each, trained a day later, stands in staging.
+    """
     flights.lay_out(home, rows)
     from datetime import timedelta
 
@@ -82,13 +85,16 @@ def prepare(home: Path, rows: int, *, others: bool = True) -> None:
     from jobs.moves import promote
     from jobs.settings import Settings
     from jobs.train import train
+    from model_registry.store import Stage
 
     settings, day = Settings.from_environment(), flights.FIRST + timedelta(days=flights.TRAINING_DAYS - 1)
     for model in flights.MODELS:
-        job = JobContext.create(settings, model, str(day), "bench")
-        if not (job.folder / "promote.json").exists():
-            for step in (train, evaluate, judge, promote):
-                step(job)
+        for stage, key in ((Stage.production, day), (Stage.staging, day + timedelta(days=1))):
+            job = JobContext.create(settings, model, str(key), "bench")
+            if not (job.folder / "promote.json").exists():
+                for step in (train, evaluate, judge):
+                    step(job)
+                promote(job, stage)
         if others:
             save_pyfunc(home, model)
 
@@ -180,7 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How fast a partition is scored.")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--designs", nargs="*", default=[*OTHERS, *OURS])
+    parser.add_argument("--designs", nargs="*", default=[*OTHERS, *OURS, *SHADOWED])
     parser.add_argument("--home", type=Path, default=PLACE)
     parser.add_argument("--out", type=Path, default=HERE, help="Where results.json and results.png go.")
     chosen = parser.parse_args()

@@ -26,8 +26,11 @@ CORES = len(os.sched_getaffinity(0))
 BATCH = 100_000
 
 
-def ours(home: Path, model: str, engine: str, cores: int = CORES) -> Callable[[], None]:
-    """The product path: plan, gates, score, publish; another partition each time, as one is published once."""
+def ours(home: Path, model: str, engine: str, cores: int = CORES, *, shadow: bool = False) -> Callable[[], None]:
+    """The product path: plan, gates, score, publish; another partition each time, as one is published once.
+
+    With a `shadow` the version in staging scores every row, too, into a table of its own.
+    """
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     from jobs.context import JobContext
     from jobs.input_gate import input_gate
@@ -43,8 +46,9 @@ def ours(home: Path, model: str, engine: str, cores: int = CORES) -> Callable[[]
         day = flights.another_day(home)
         job = JobContext.create(settings, model, day, f"bench-{os.getpid()}-{day}")
         there = job.spec.engine.model_copy(update={"workers": cores})
-        job = replace(job, spec=job.spec.model_copy(update={"engine": there}))
-        plan(job)
+        job = replace(job, spec=job.spec.model_copy(update={"engine": there, "shadow": shadow}))
+        if (plan(job).shadow is not None) != shadow:
+            raise AssertionError("the versions that score are not those that should")
         input_gate(job)
         score(job, engine)
         output_gate(job)
@@ -216,6 +220,7 @@ OTHERS = {
 }
 OURS = {f"lamplighter {engine}": engine for engine in ("local", "dask", "spark")}
 ONE_CORE = {"lamplighter local on one core": "local"}
+SHADOWED = {"lamplighter local with a shadow": "local"}
 
 
 def opened(home: Path, design: str, model: str) -> Callable[[], object]:
@@ -224,4 +229,6 @@ def opened(home: Path, design: str, model: str) -> Callable[[], object]:
         return ours(home, model, OURS[design])
     if design in ONE_CORE:
         return ours(home, model, ONE_CORE[design], cores=1)
+    if design in SHADOWED:
+        return ours(home, model, SHADOWED[design], shadow=True)
     return OTHERS[design](home, model, home / "out" / f"{design}-{model}")
