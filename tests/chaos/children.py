@@ -52,16 +52,21 @@ class Child:
     def kill(self, *, alone: bool = False) -> bool:
         """End the child, and all that it started unless `alone`, like a power cut; False when it was over before."""
         was_over = self.process.exitcode is not None
+        family = [] if alone else self.family()  # Spark's workers are in a group of their own
         with suppress(ProcessLookupError):
             if not was_over:
                 os.kill(self.pid, signal.SIGKILL) if alone or not self._leads() else os.killpg(self.pid, signal.SIGKILL)
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
         self.process.join()
         return not was_over and self.process.exitcode == -signal.SIGKILL
 
     def resume(self) -> None:
         """Let a paused child and what it started go on."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGCONT)
+        for member in self.family():
+            with suppress(psutil.NoSuchProcess):
+                member.resume()
 
     def family(self) -> list[psutil.Process]:
         """The child and all that it started."""

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 from jobs.dataset import load_dataset
 from jobs.errors import InvalidSpec, Misconfigured, MissingPartition, Rejected
@@ -104,6 +104,14 @@ def test_a_partition_that_is_not_there_yet_is_missing(feed: Any) -> None:
 
 def test_a_source_that_was_never_made(open_shop: Any, make_feed: Callable[..., Any]) -> None:
     make_feed("delta-local", open_shop)
+    with pytest.raises(MissingPartition, match="has no rows for 2026-01-16"):
+        plan(open_shop.job(DAY))
+
+
+def test_a_delta_table_that_somebody_has_emptied(open_shop: Any, make_feed: Callable[..., Any]) -> None:
+    feed = make_feed("delta-local", open_shop)
+    feed.deliver("sales", DAY, feed.rows())
+    DeltaTable(f"{feed.where}/sales").delete()
     with pytest.raises(MissingPartition, match="has no rows for 2026-01-16"):
         plan(open_shop.job(DAY))
 
