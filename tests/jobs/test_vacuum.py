@@ -53,6 +53,12 @@ def test_an_attempt_whose_files_were_old_says_so_and_its_next_run_publishes(publ
     assert len(DeltaTable(table(published)).to_pandas()) == 120
     assert publish(published.prepare(DAY, "again")).publication.rows_scored == 110
     assert [p.rows_scored for p in publications(table(published))] == [120, 110]
+    published.write_sales(DAY, pd.read_parquet(published.sales(DAY)).head(100))
+    slower = published.prepare(DAY, "slower")
+    grow_old(published)
+    assert vacuum(published.settings, slower.spec).files == 1
+    with pytest.raises(Superseded):
+        publish(slower)
 
 
 def test_what_is_published_while_vacuum_looks_stays(published: Any, monkeypatch: pytest.MonkeyPatch) -> None:
