@@ -45,6 +45,8 @@ def test_of_attempts_at_the_same_moment_exactly_one_is_published(open_shop: Any,
     jobs = [open_shop.prepare(DAY, f"run-{n}") for n in range(4)]
     results = published_at_once(jobs)
     [winner] = [r for r in results if isinstance(r, PublishResult)]
+    losers = [str(r) for r in results if r is not winner]
+    assert all(f"was published by version 1 in run {winner.publication.run!r} after" in said for said in losers)
     frame = DeltaTable(predictions_path(open_shop.settings, jobs[0].spec)).to_pandas()
     assert (len(frame), len(frame)) == (winner.publication.rows_scored, frame["toy_id"].nunique())
     assert published(predictions_path(open_shop.settings, jobs[0].spec)) == {DAY: winner.publication}
