@@ -17,7 +17,7 @@ from jobs.errors import Rejected, Superseded
 from jobs.fragments import RECORDS
 from jobs.output_gate import output_gate
 from jobs.publish import publish
-from jobs.table import predictions_path, publications
+from jobs.table import app_id_of, predictions_path, publications
 from jobs.vacuum import vacuum
 from lamplighter.cli import app
 
@@ -47,6 +47,7 @@ def test_an_attempt_whose_files_were_old_says_so_and_its_next_run_publishes(publ
     grow_old(published)
     assert vacuum(published.settings, slow.spec).files == 1
     assert vacuum(published.settings, slow.spec).files == 0
+    assert DeltaTable(table(published)).transaction_version(app_id_of(DAY)) == 2  # it was 1
     for job in (output_gate, publish):
         with pytest.raises(Superseded) as told:
             job(slow)
