@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
     from jobs.spec import InputCheck, ModelSpec
 
+GATE_ROWS = BATCH_ROWS // 2  # texts take several times their size as Python's own
+
 
 @dataclass(frozen=True)
 class InputGateResult:
@@ -82,7 +84,7 @@ def judge_partitions(
     settings: Settings,
     spec: ModelSpec,
     partitions: Sequence[Partition],
-    batch_rows: int = BATCH_ROWS,
+    batch_rows: int = GATE_ROWS,
     files: Sequence[Sequence[SourceFile]] | None = None,
     known: Plan | None = None,
 ) -> InputGateResult:
