@@ -71,10 +71,10 @@ class Session:
             self.peak = max(self.peak, total)
 
 
-def prepare(home: Path, rows: int, *, others: bool = True) -> None:
+def prepare(home: Path, rows: int, *, others: bool = True, shadow: bool = True) -> None:
     """Lay out the table and put both models into production, if that was not done; for `others` as MLflow saves it.
 
-    A second version of each, trained a day later, stands in staging.
+    For a `shadow` a second version of each, trained a day later, stands in staging.
     """
     flights.lay_out(home, rows)
     from datetime import timedelta
@@ -89,7 +89,8 @@ def prepare(home: Path, rows: int, *, others: bool = True) -> None:
 
     settings, day = Settings.from_environment(), flights.FIRST + timedelta(days=flights.TRAINING_DAYS - 1)
     for model in flights.MODELS:
-        for stage, key in ((Stage.production, day), (Stage.staging, day + timedelta(days=1))):
+        versions = [(Stage.production, day), (Stage.staging, day + timedelta(days=1))]
+        for stage, key in versions if shadow else versions[:1]:
             job = JobContext.create(settings, model, str(key), "bench")
             if not (job.folder / "promote.json").exists():
                 for step in (train, evaluate, judge):
@@ -165,7 +166,8 @@ def bench(place: Path, rows: int, designs: list[str], runs: int) -> list[tuple[S
     places = {"HOME": home / "lamplighter", "MODELS": home / "models", "DATA": home / "data"}
     os.environ |= {f"LAMPLIGHTER_{name}": str(place) for name, place in places.items()} | {"OMP_NUM_THREADS": "1"}
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))  # for workers
-    prepare(home, rows, others=any(design in OTHERS and design != "limit" for design in designs))
+    others = any(design in OTHERS and design != "limit" for design in designs)
+    prepare(home, rows, others=others, shadow=any(design in SHADOWED for design in designs))
     found: list[tuple[Session, dict[str, Any]]] = []
     for model in flights.MODELS:
         sessions = measured(home, model, designs, runs)
