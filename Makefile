@@ -23,8 +23,8 @@ test: .venv/ready-to-test ## Set everything up and run the whole test suite, thr
 
 SEED ?= $(shell date +%s)
 chaos: .venv/ready-to-test ## Kill, fail, fill, pause and race scoring and promotions; SEED, SEEDS, KILLS, ROUNDS choose what.
-	@CHAOS_SEED=$(SEED) CHAOS_SEEDS=$(SEEDS) CHAOS_CLUSTER_SEEDS=$(CLUSTER_SEEDS) CHAOS_KILLS=$(KILLS) \
-		CHAOS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest -m chaos
+	@CHAOS_SEED=$(SEED) CHAOS_SEEDS=$(SEEDS) CHAOS_CLUSTER_SEEDS=$(CLUSTER_SEEDS) \
+		CHAOS_AIRFLOW_RUNS=$(AIRFLOW_RUNS) CHAOS_KILLS=$(KILLS) CHAOS_ROUNDS=$(ROUNDS) .venv/bin/python -m pytest -m chaos
 
 ROWS ?= 10000000
 bench: .venv/ready-to-test ## Time scoring beside what else one would take; `make bench ROWS=1000000` is the short form.

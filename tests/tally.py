@@ -50,5 +50,6 @@ def chosen(name: str, default: int) -> int:
 SEED = chosen("SEED", 1)
 SEEDS = chosen("SEEDS", 20)
 CLUSTER_SEEDS = chosen("CLUSTER_SEEDS", 2)
+AIRFLOW_RUNS = chosen("AIRFLOW_RUNS", 2)
 KILLS = chosen("KILLS", 1000)
 ROUNDS = chosen("ROUNDS", 100)
