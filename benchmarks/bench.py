@@ -71,7 +71,7 @@ class Session:
             self.peak = max(self.peak, total)
 
 
-def prepare(home: Path, rows: int, *, others: bool = True, shadow: bool = True) -> None:
+def prepare(home: Path, rows: int, *, others: bool, shadow: bool) -> None:
     """Lay out the table and put both models into production, if that was not done; for `others` as MLflow saves it.
 
     For a `shadow` a second version of each, trained a day later, stands in staging.

@@ -96,10 +96,10 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
     schemas = [pa.schema([read_schema(path).field(name) for name in key]) for path in [*good, *bad]]
     alike = all(schema == schemas[0] for schema in schemas)
     one_type = alike and (not schemas or same_types(schemas[0], table))
-    rows, scores = RowDigest(), ScoreStatistics()
+    scored_rows, scores = RowDigest(), ScoreStatistics()
     with unique_keys() as keys:
         for digest, found in in_threads(lambda path: _scores_of(path, key, keys if alike else None), good):
-            rows.merge(digest)
+            scored_rows.merge(digest)
             scores.merge(found)
         twice = keys.duplicates(lambda: (batch for path in good for batch in read_batches(str(path), None, key)))
     rejects, reasons = RowDigest(), Counter[str]()
@@ -107,7 +107,7 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
         rejects.merge(digest)
         reasons.update(counted)
     return ReadBack(
-        rows=rows.rows,
+        rows=scored_rows.rows,
         rejected=rejects.rows,
         reasons=dict(reasons),
         not_finite=scores.not_finite,
@@ -116,7 +116,7 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
         twice=twice,
         types=tuple(sorted({str(t) for schema in schemas for t in schema.types})),
         fits_table=one_type,
-        content=f"{rows.hexdigest()}-{rejects.hexdigest()}",
+        content=f"{scored_rows.hexdigest()}-{rejects.hexdigest()}",
     )
 
 

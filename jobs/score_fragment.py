@@ -125,6 +125,7 @@ def _scored(task: FragmentTask, shadow: Shadow) -> Iterator[tuple[pa.Table, pa.T
     scorer = load_scorer(task.version_files)
     texts = [name for name, feature in spec.features.items() if feature.kind is FeatureKind.category]
     rows = BATCH_ROWS if fragment.rows <= BATCH_ROWS else BATCH_ROWS // 2  # the next is read while one is held
+    rows = min(rows, spec.engine.rows_per_fragment)  # so wide a table that somebody asked for less
     for table in read_batches(fragment.file, fragment.row_groups, columns, rows, dictionaries=texts):
         treated = treat(table, spec, where)
         good = treated.good

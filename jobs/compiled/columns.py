@@ -44,7 +44,7 @@ class Batch:
         self._columns = columns
         self._where = where
         self._codes: dict[int, Integers] = {}
-        self._numbers: dict[tuple[str, int], Doubles] = {}
+        self._numbers: dict[tuple[str, int], tuple[tuple[Step, ...], Doubles]] = {}
 
     def check(self) -> None:
         """Raise Misconfigured when scikit-learn would refuse a value, also one that no tree asks for."""
@@ -79,16 +79,17 @@ class Batch:
 
     def numbers(self, feature: str, steps: tuple[Step, ...]) -> Doubles:
         """The numbers of a feature after some steps, shape (rows,). Raises Misconfigured when a step refuses one."""
-        key = (feature, id(steps))  # they live as long as the columns; their hash takes as long as many a step
-        found = self._numbers.get(key)
-        if found is None:
-            if steps:
-                found, bad = take_steps(self.numbers(feature, ()), steps)
-                if bad is not None:
-                    self._refuse(feature, REFUSALS[bad.name])
-            else:
-                found = self._read(feature)
-            self._numbers[key] = found
+        key = (feature, id(steps))  # to hash them takes as long as many a step
+        if key not in self._numbers:
+            self._numbers[key] = (steps, self._after(feature, steps))  # kept with it, so that no others get their id
+        return self._numbers[key][1]
+
+    def _after(self, feature: str, steps: tuple[Step, ...]) -> Doubles:
+        if not steps:
+            return self._read(feature)
+        found, bad = take_steps(self.numbers(feature, ()), steps)
+        if bad is not None:
+            self._refuse(feature, REFUSALS[bad.name])
         return found
 
     def _read(self, feature: str) -> Doubles:
