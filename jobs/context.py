@@ -75,9 +75,11 @@ class JobContext:
 
     def registry(self) -> Registry:
         """The registry that the settings name."""
+        from jobs.absent import absent
         from jobs.registry import open_registry
 
-        return open_registry(self.settings)
+        with absent("pyspark"):  # MLflow would load it for tables of Spark's, and no job hands it one
+            return open_registry(self.settings)
 
 
 def _folder_name(run: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.absent import absent
 from jobs.column_statistics import STATISTICS
 from jobs.errors import Misconfigured, Rejected, without_values
 from model_registry.evidence import Check, Severity
@@ -39,6 +40,8 @@ OF_ROWS = {
     "expect_column_quantile_values_to_be_between",
 }
 """What these observe are values of rows."""
+UNUSED = ("boto3", "botocore", "google.api_core", "google.auth", "google.cloud", "google.oauth2", "pyspark")
+"""What the library loads when it is installed, for stores and engines that no check here has: 40 MB, half a second."""
 
 
 def columns_of(check: InputCheck) -> list[str]:
@@ -215,7 +218,8 @@ def _definition() -> Any:
     """Batches of a context of this process alone: a context in files loses data with several processes."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    import great_expectations as gx
+    with absent(*UNUSED):
+        import great_expectations as gx
 
     logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it sets its own
     context = gx.get_context(mode="ephemeral")
