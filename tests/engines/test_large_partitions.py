@@ -121,7 +121,7 @@ def prepare(source: Path, target: Path, engine: str) -> Shop:
     return shop
 
 
-@pytest.mark.parametrize("engine", ["local", "dask", "spark"])
+@pytest.mark.parametrize("engine", ["local", pytest.param("dask", marks=pytest.mark.chaos), "spark"])
 def test_ten_times_the_rows_take_the_memory_of_one_time(
     engine: str, trained_home: Path, tmp_path: Path, record_property: Any
 ) -> None:
