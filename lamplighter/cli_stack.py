@@ -25,12 +25,12 @@ def _honestly(work: Callable[[Settings], None]) -> None:
         fail(error)
 
 
-def demo() -> None:
+def demo(days: int = typer.Option(7, min=2, max=31, help="How many days the backfill scores.")) -> None:
     """Run the nightly loop on real flights, and leave both user interfaces up."""
     from lamplighter.demo import demo as run
     from lamplighter.tables import console
 
-    _honestly(lambda settings: run(settings, console()))
+    _honestly(lambda settings: run(settings, console(), days))
 
 
 def up() -> None:

@@ -26,7 +26,6 @@ from lamplighter.tables import decisions_table, partitions_table
 
 MODEL = "flight_delays"
 RETRAIN, SCORE = f"retrain_{MODEL}", f"score_{MODEL}"
-FIRST_WEEK = tuple(f"2013-03-{day:02}" for day in range(1, 8))
 PATIENCE_SECONDS = 900
 T = TypeVar("T")
 
@@ -40,16 +39,22 @@ class Step:
     partitions: tuple[str, ...]
 
 
-STEPS = (
-    Step("retrain for 2013-02-28: the first champion", RETRAIN, ("2013-02-28",)),
-    Step("backfill the scores of 2013-03-01 to 07", SCORE, FIRST_WEEK),
-    Step("retrain for 2013-03-31: challenger against champion", RETRAIN, ("2013-03-31",)),
-    Step("score 2013-04-01", SCORE, ("2013-04-01",)),
-)
+def steps(days: int) -> tuple[Step, ...]:
+    """What Airflow does, with a backfill of the first `days` days of March."""
+    march = tuple(f"2013-03-{day:02}" for day in range(1, days + 1))
+    return (
+        Step("retrain for 2013-02-28: the first champion", RETRAIN, ("2013-02-28",)),
+        Step(f"backfill the scores of {march[0]} to {days:02}", SCORE, march),
+        Step("retrain for 2013-03-31: challenger against champion", RETRAIN, ("2013-03-31",)),
+        Step("score 2013-04-01", SCORE, ("2013-04-01",)),
+    )
 
 
-def demo(settings: Settings, console: Console) -> None:
-    """Run the loop, or as much of it as has not been run yet, and show what came of it. Raises Unavailable."""
+def demo(settings: Settings, console: Console, days: int) -> None:
+    """Run the loop, or as much of it as has not been run yet, and show what came of it.
+
+    The backfill scores as many `days`. Raises Unavailable.
+    """
     began = time.monotonic()
     stack.check_disk(settings)
     with _progress(console) as progress:
@@ -57,7 +62,7 @@ def demo(settings: Settings, console: Console) -> None:
         running = _timed(progress, "start MLflow and Airflow", lambda say: stack.up(settings, say))
         with AirflowApi(running.airflow_url, stack.USER, stack.PASSWORD) as api:
             _timed(progress, "read the DAGs", lambda _: _unpause(api))
-            for step in STEPS:
+            for step in steps(days):
                 _timed(progress, step.title, partial(_carry_out, api, step))
     with console.status("reading back what was decided and published"):
         show(replace(settings, tracking_uri=running.mlflow_url), console)

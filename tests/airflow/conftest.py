@@ -16,6 +16,8 @@ import psutil
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
+DEMO = ("demo", "--days", "2")
+"""A week is no other loop than two days, only longer."""
 _AIRFLOW_HOME = PROJECT / ".lamplighter" / "test-airflow"
 os.environ.setdefault("AIRFLOW_HOME", str(_AIRFLOW_HOME))  # before anything imports Airflow
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
@@ -29,6 +31,7 @@ class Loop:
     environment: dict[str, str]
     airflow_url: str
     mlflow_url: str
+    demo: tuple[str, ...]
     said: str
     seconds: float
 
@@ -89,7 +92,7 @@ def stack_of() -> Iterator[Callable[..., dict[str, str]]]:
 
 @pytest.fixture(scope="session")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
-    """The demo, run once for all tests; at the end nothing of it may be left."""
+    """The demo, run once for all tests, for fewer days; at the end nothing of it may be left."""
     home = tmp_path_factory.mktemp("home")
     ports = {name: free_port() for name in ("AIRFLOW", "MLFLOW")}
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "LAMPLIGHTER", "MLFLOW"))}
@@ -97,11 +100,11 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     environment |= {"LAMPLIGHTER_HOME": str(home), **{f"LAMPLIGHTER_{n}_PORT": str(p) for n, p in ports.items()}}
     try:
         began = time.monotonic()
-        ran = run_lamplighter(environment, "demo")
+        ran = run_lamplighter(environment, *DEMO)
         seconds = time.monotonic() - began
         assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-3000:]
         addresses = (f"http://127.0.0.1:{ports[name]}" for name in ("AIRFLOW", "MLFLOW"))
-        yield Loop(home, environment, *addresses, ran.stdout, seconds)
+        yield Loop(home, environment, *addresses, DEMO, ran.stdout, seconds)
     finally:
         run_lamplighter(environment, "down")
         left = [p for p in psutil.process_iter(["cmdline"]) if str(home) in " ".join(p.info["cmdline"] or ())]

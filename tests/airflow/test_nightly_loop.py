@@ -32,7 +32,7 @@ CHROMIUM = (
     "--no-first-run",
 )
 PROJECT = Path(__file__).resolve().parents[2]
-SCORED = [f"2013-03-0{day}" for day in range(1, 8)] + ["2013-04-01"]
+SCORED = ["2013-03-01", "2013-03-02", "2013-04-01"]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_the_demo_publishes_every_partition_by_the_version_of_its_day(loop: Any)
     found = loop.status()["models"]["flight_delays"]
     assert list(found["partitions"]) == SCORED
     newest = found["stages"]["production"]
-    assert {key: p["version"] for key, p in found["partitions"].items()} == dict.fromkeys(SCORED[:7], 1) | {
+    assert {key: p["version"] for key, p in found["partitions"].items()} == dict.fromkeys(SCORED[:2], 1) | {
         "2013-04-01": newest
     }
     for partition in found["partitions"].values():
@@ -70,7 +70,7 @@ def test_the_demo_tells_what_was_decided_and_how_good_the_scores_were(loop: Any)
 def test_the_demo_again_changes_nothing_and_says_so(loop: Any) -> None:
     before = DeltaTable(loop.home / "tables" / "flight_delays").version()
     began = time.monotonic()
-    again = loop.lamplighter("demo")
+    again = loop.lamplighter(*loop.demo)
     assert again.returncode == 0
     assert again.stdout.count("done before: nothing was changed") == 4
     assert DeltaTable(loop.home / "tables" / "flight_delays").version() == before
