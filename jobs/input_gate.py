@@ -71,6 +71,7 @@ def input_gate(job: JobContext, purpose: str = "score") -> InputGateResult:
     if purpose == "score" and job.spec.source.kind != "parquet":  # a table goes on; what the plan pinned is judged
         plan = plan or job.recall("plan", Plan)
         files = [pinned(fragment.file for fragment in plan.fragments)]
+    job = job.under(plan) if plan is not None else job
     result = judge_partitions(job.settings, job.spec, partitions, files=files, known=plan)
     job.keep("input-gate", result)
     step("input-gate:kept")

@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OutputGateResult:
-    """What the output gate said; `unchanged` when the partition was published already and nothing was judged.
+    """What the output gate said of `scored`; `unchanged` when it was published already and nothing was judged.
 
     `content` is the digest of the keys and scores, and of the rejected keys and their reasons, with a dash between: the
     same for the same rows, whatever the engine, the workers, the fragments and the attempt.
     """
 
     report: GateReport | None
-    attempt: str
+    scored: ScoreResult
     unchanged: bool = False
     content: str = ""
 
@@ -64,9 +64,11 @@ class ReadBack:
 
 def output_gate(job: JobContext) -> OutputGateResult:
     """Judge the scores of this run. Raises Rejected with the report when the gate is closed."""
-    plan, scored = job.recall("plan", Plan), job.recall("score", ScoreResult)
+    plan = job.recall("plan", Plan)
+    job = job.under(plan)
+    scored = job.recall("score", ScoreResult)
     if plan.published:
-        result = OutputGateResult(None, scored.attempt, unchanged=True)
+        result = OutputGateResult(None, scored, unchanged=True)
         job.keep("output-gate", result)
         return result
     tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
@@ -79,7 +81,7 @@ def output_gate(job: JobContext) -> OutputGateResult:
         not_overtaken(job, plan.predictions)
         raise
     report = judge_scores(job.spec, plan, scored, found)
-    result = OutputGateResult(report, scored.attempt, content=found.content)
+    result = OutputGateResult(report, scored, content=found.content)
     job.keep("output-gate", result)
     step("output-gate:kept")
     write_page(job.folder / "output-gate.html", [report], sentences=[scored.sentence()])

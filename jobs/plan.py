@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from jobs.commit import Fence, follow, follow_beyond
-from jobs.errors import Misconfigured
+from jobs.errors import Misconfigured, Superseded
 from jobs.inputs import find_input
 from jobs.source import SourceFile, input_digest
+from jobs.spec import ModelSpec
 from jobs.spec_file import code_digest
 from jobs.steps import step
 from jobs.table import Publication, app_id, open_table, predictions_path, publication_in
@@ -41,11 +43,14 @@ class Fragment:
 class Plan:
     """Everything that the later jobs of the run need to know; `published` when there is nothing left to do.
 
+    `spec` is the one that it was made with, which they go by.
     `shadow` is the version in staging that scores beside `version`, `no_shadow` why there is none although it is asked
     for.
     """
 
+    id: str
     model: str
+    spec: ModelSpec
     partition: str
     version: Version
     fragments: tuple[Fragment, ...]
@@ -74,12 +79,15 @@ class Plan:
 def plan(job: JobContext, selector: str = "as-of") -> Plan:
     """Resolve the version once, list the fragments, and note the state of the tables that this attempt began with.
 
-    Raises MissingPartition, UnknownVersion and Misconfigured; and when there is nothing new to publish, whatever keeps
-    the spec's database from following what is published.
+    Raises MissingPartition, UnknownVersion and Misconfigured, Superseded when another one was made for this run
+    meanwhile; and when there is nothing new to publish, whatever keeps the spec's database from following what is
+    published.
     """
-    spec, partition = job.spec, job.partition
+    spec, partition, before = job.spec, job.partition, _kept(job)
     follow(job)
     behind = _left_behind(job)
+    path = predictions_path(job.settings, spec)
+    table = open_table(path)  # first: whoever publishes from here on has perhaps seen a newer version, or newer rows
     registry = job.registry()
     version = resolve(registry, spec.model, selector, partition.start)
     shadow, no_shadow = _shadow(registry, version, partition) if spec.shadow else (None, "")
@@ -88,8 +96,6 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     files = found.files
     fragments = plan_fragments(files, spec.engine.rows_per_fragment)
     digest, code = input_digest(files), code_digest(job.settings.models, spec.model)
-    path = predictions_path(job.settings, spec)
-    table = open_table(path)
     _is_ours(publication_in(table, path), spec.model)
     there = publication_in(table, path, partition.key)
     same = there is not None and (there.digest, there.version, there.input_digest, there.code) == (
@@ -101,7 +107,9 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     if same and behind is not None:
         raise behind
     result = Plan(
+        id=uuid4().hex[:12],
         model=spec.model,
+        spec=spec,
         partition=partition.key,
         version=version,
         fragments=fragments,
@@ -115,9 +123,22 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         shadow=shadow,
         no_shadow=no_shadow,
     )
+    if _kept(job) != before:
+        raise Superseded(
+            f"Another plan was made for the run {job.run!r} of {spec.model} {partition} meanwhile, and holds: give "
+            f"each run a name of its own (--run)."
+        )
     job.keep("plan", result)
     step("plan:kept")
     return result
+
+
+def _kept(job: JobContext) -> bytes | None:
+    """The plan that this run has, as it lies on the disk."""
+    try:
+        return job.file("plan").read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _left_behind(job: JobContext) -> LamplighterError | None:

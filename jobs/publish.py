@@ -50,17 +50,22 @@ class PublishResult:
 
 
 def publish(job: JobContext) -> PublishResult:
-    """Publish the scores of this run. Raises Rejected when the output gate did not open, Superseded when overtaken."""
-    plan, scored = job.recall("plan", Plan), job.recall("score", ScoreResult)
+    """Publish the scores that the output gate of this run has judged, whatever was scored since.
+
+    Raises Rejected when the gate did not open, Superseded when overtaken.
+    """
+    plan = job.recall("plan", Plan)
+    job = job.under(plan)
     judged = job.recall("output-gate", OutputGateResult)
+    scored = judged.scored
     path = predictions_path(job.settings, job.spec)
     there = publication_of(path, plan.partition)
     if there is not None and (plan.published or committed(path, _attempt(job, scored), plan.predictions)):
         settle(job)
         sweep(job)
         return _done(job, there, unchanged=True)
-    if judged.report is None or judged.attempt != scored.attempt:
-        raise Rejected(f"The scores of {plan.model} {plan.partition} were not judged: run output-gate first.")
+    if judged.report is None:
+        raise Rejected(f"The scores of {plan.model} {plan.partition} were not judged: run plan again.")
     if not judged.report.passed:
         raise Rejected(judged.report.verdict(), judged.report)
     step("publish:begun")
@@ -114,7 +119,7 @@ def _describe(job: JobContext, plan: Plan, scored: ScoreResult, content: str) ->
         run=_attempt(job, scored),
         rejected_files=tuple(_files(scored, "rejected")),
         score_mean=total / scored.rows_scored if scored.rows_scored else None,
-        seconds=job.seconds_since("plan"),
+        seconds=job.seconds_since_plan(),
         content=content,
         source_version=plan.source_version,
         shadow=_shadowed(plan, scored),

@@ -78,6 +78,7 @@ def score(job: JobContext, engine: str | None = None) -> ScoreResult:
     the version's files are not those that were registered, Unavailable when there is no such engine or no disk left.
     """
     plan = job.recall("plan", Plan)
+    job = job.under(plan)
     if plan.published:
         result = replace(_added_up(plan, ()), unchanged=True)
         job.keep("score", result)
@@ -187,7 +188,8 @@ def _tasks(job: JobContext, plan: Plan, files: str, attempt: str, shadow: Shadow
 
 
 def _gate_is_open(job: JobContext, plan: Plan) -> None:
-    judged = job.recall("input-gate", InputGateResult)
+    judged = job.recalled("input-gate", InputGateResult)
+    judged = judged or replace(job, plan="").recall("input-gate", InputGateResult)  # before there was a plan
     if not judged.report.passed:
         raise Rejected(judged.report.verdict(), judged.report)
     if judged.input_digest != plan.input_digest:

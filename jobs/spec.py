@@ -6,7 +6,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+import yaml
+from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 
 from jobs.expectations import Expectation
 from jobs.partition import Calendar, Every
@@ -96,6 +97,19 @@ class InputCheck(Part):
     """Name of the expectation."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Its arguments, as Great Expectations names them."""
+
+    @field_serializer("arguments", when_used="json")
+    def _as_yaml(self, arguments: dict[str, Any]) -> str:
+        """YAML has dates, and JSON has not."""
+        return yaml.safe_dump(arguments, explicit_start=True)
+
+    @field_validator("arguments", mode="before")
+    @classmethod
+    def _from_yaml(cls, arguments: object) -> object:
+        if isinstance(arguments, str) and arguments.startswith("---\n"):
+            return yaml.safe_load(arguments)
+        return arguments
+
     severity: Literal[Severity.error, Severity.warning] = Severity.error
     """`error` closes the gate, `warning` is reported."""
 

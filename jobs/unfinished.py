@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from jobs.settings import Settings
 
-STEPS = ("publish", "output-gate", "score", "input-gate", "plan")
+STEPS = ("publish", "output-gate", "score", "input-gate")
 GATES: dict[str, type[OutputGateResult | InputGateResult]] = {
     "output-gate": OutputGateResult,
     "input-gate": InputGateResult,
@@ -33,21 +34,24 @@ def unfinished(settings: Settings, model: str, partition: str) -> str | None:
     if not runs:
         return None
     newest = max(runs, key=lambda path: (path / "plan.json").stat().st_mtime)
-    planned = (newest / "plan.json").stat().st_mtime_ns
-    steps = [step for step in STEPS if _done_since(newest / f"{step}.json", planned)]
+    done = newest / _id_of(newest / "plan.json")
+    steps = [step for step in STEPS if (done / f"{step}.json").is_file()]
     if "publish" in steps:
         return None
     for step, kind in GATES.items():
-        judged = _read(newest, step, kind) if step in steps else None
+        judged = _read(done, step, kind)
         if judged is not None and judged.report is not None and not judged.report.passed:
             names = ", ".join(check.name for check in judged.report.failures)
             return f"The {judged.report.gate} of the newest run was closed: {names}."
-    return f"The newest run got as far as `{steps[0]}`, and published nothing."
+    return f"The newest run got as far as `{[*steps, 'plan'][0]}`, and published nothing."
 
 
-def _done_since(path: Path, planned: int) -> bool:
-    """Whether a result is of the newest plan: a run that is repeated leaves its files in the same folder."""
-    return path.is_file() and path.stat().st_mtime_ns >= planned
+def _id_of(plan: Path) -> str:
+    """Names the folder of what was done by a plan; a release that had none left it beside the plan."""
+    try:
+        return str(json.loads(plan.read_text(encoding="utf-8")).get("id", ""))
+    except (OSError, ValueError):  # gone, or half of one
+        return ""
 
 
 def _read(folder: Path, step: str, kind: type[T]) -> T | None:

@@ -18,6 +18,7 @@ from tally import SEED, TALLY
 
 from jobs.context import JobContext
 from jobs.engines.warm import close as close_the_warm_engine
+from jobs.plan import Plan
 from jobs.settings import Settings
 
 # a worker of pytest-xdist has none, and pyspark, which Great Expectations imports, then believes that doctests run
@@ -154,6 +155,11 @@ class Shop:
         score(job)
         output_gate(job)
         return job
+
+
+def by_plan(job: JobContext) -> JobContext:
+    """The job as those of its run that follow the plan see it: their results lie apart from those by another plan."""
+    return job.under(job.recall("plan", Plan))
 
 
 def rows_of(day: date, rows: int = ROWS) -> pd.DataFrame:

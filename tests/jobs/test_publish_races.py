@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from attempts import published_at_once
+from conftest import by_plan
 from deltalake import DeltaTable
 
 import jobs.output_gate as gate
@@ -176,10 +177,10 @@ def test_a_table_that_was_removed_since_the_plan_is_not_published_anew_without_s
     publish(open_shop.prepare(DAY))
     again = open_shop.prepare(DAY, "again")  # whose plan says that there is nothing to do
     shutil.rmtree(predictions_path(open_shop.settings, again.spec))
-    with pytest.raises(Rejected, match=f"The scores of toys {DAY} were not judged: run output-gate first."):
+    with pytest.raises(Rejected, match=f"The scores of toys {DAY} were not judged: run plan again."):
         publish(again)
 
 
 def test_what_was_published_is_kept_for_later_jobs(open_shop: Any) -> None:
     job = open_shop.prepare(DAY)
-    assert publish(job) == job.recall("publish", PublishResult)
+    assert publish(job) == by_plan(job).recall("publish", PublishResult)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import rows_of
+from conftest import by_plan, rows_of
 
 import jobs.score_fragment as module
 from jobs.input_gate import input_gate
@@ -33,7 +33,7 @@ def steps_of(shop: Any) -> list[str]:
         score(job)
     finally:
         listen(None)
-    assert job.recall("score", ScoreResult).rows_in == 2500
+    assert by_plan(job).recall("score", ScoreResult).rows_in == 2500
     return said
 
 

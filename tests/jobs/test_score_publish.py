@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from conftest import by_plan
 from deltalake import DeltaTable
 
 from jobs.errors import Misconfigured, Rejected, Superseded
@@ -148,9 +149,10 @@ def tampered(result: ScoreResult, **changes: Any) -> ScoreResult:
 )
 def test_the_output_gate_closes_on_bad_scores(open_shop: Any, changes: dict[str, Any], says: str) -> None:
     job = open_shop.prepare(DAY)
+    job = by_plan(job)
     job.keep("score", tampered(job.recall("score", ScoreResult), **changes))
     with pytest.raises(Rejected, match=says):
-        output_gate(job)
+        output_gate(open_shop.job(DAY))
 
 
 def test_the_output_gate_reads_the_keys_back_from_the_files(open_shop: Any) -> None:
@@ -158,7 +160,7 @@ def test_the_output_gate_reads_the_keys_back_from_the_files(open_shop: Any) -> N
         DAY, pd.read_parquet(open_shop.sales(DAY)).assign(toy_id=lambda f: "b-" + f["toy_id"]), "p1.parquet"
     )
     job = open_shop.prepare(DAY)
-    first, second = (f.predictions for f in job.recall("score", ScoreResult).fragments)
+    first, second = (f.predictions for f in by_plan(job).recall("score", ScoreResult).fragments)
     table = predictions_path(open_shop.settings, job.spec)
     shutil.copy(table / first.path, table / second.path)
     with pytest.raises(Rejected, match=r"keys are unique on column toy_id FAILED.*120 keys more than once"):
@@ -167,8 +169,14 @@ def test_the_output_gate_reads_the_keys_back_from_the_files(open_shop: Any) -> N
 
 def test_scores_that_were_not_judged_are_not_published(open_shop: Any) -> None:
     job = open_shop.prepare(DAY)
+    judged = by_plan(job).recall("score", ScoreResult)
+    by_plan(job).keep("score", tampered(judged, score_max=1.5))  # by somebody who slept while others went on
+    assert publish(job).publication.run.endswith(judged.attempt)
+    open_shop.write_sales(DAY, pd.read_parquet(open_shop.sales(DAY)).head(50))
+    plan(job)
+    input_gate(job)
     score(job)
-    with pytest.raises(Rejected, match="were not judged: run output-gate first"):
+    with pytest.raises(Misconfigured, match="has no result of `output-gate` yet"):
         publish(job)
 
 

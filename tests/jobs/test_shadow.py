@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import SPEC, Shop, copy_shop, rows_of
+from conftest import SPEC, Shop, by_plan, copy_shop, rows_of
 from deltalake import DeltaTable
 
 from jobs.diff import diff
@@ -140,7 +140,7 @@ def test_a_challenger_that_cannot_score_is_a_sentence_and_production_is_publishe
     assert len(calls) == 2
     assert len(rows(challenged)) == 240
     assert result.publication.shadow is None
-    said = job.recall("score", ScoreResult).sentence()
+    said = by_plan(job).recall("score", ScoreResult).sentence()
     assert "The shadow has none: ZeroDivisionError: by the challenger" in said
     assert "secret" not in said
     assert not list(shadow_path(challenged.settings, job.spec).rglob("*.parquet"))
@@ -163,7 +163,7 @@ def test_a_challenger_with_spoilt_files_is_left_out(challenged: Shop, its_files:
         path.write_text("{}")
     result = score_partition(challenged.job(DAY))
     assert result.publication.shadow is None
-    assert "changed after registration" in challenged.job(DAY).recall("score", ScoreResult).shadow_fault
+    assert "changed after registration" in by_plan(challenged.job(DAY)).recall("score", ScoreResult).shadow_fault
     assert len(rows(challenged)) == 120
 
 
@@ -171,7 +171,7 @@ def test_a_challenger_whose_files_are_gone_is_left_out(challenged: Shop, its_fil
     shutil.rmtree(its_files)
     result = score_partition(challenged.job(DAY))
     assert result.publication.shadow is None
-    assert challenged.job(DAY).recall("score", ScoreResult).shadow_fault
+    assert by_plan(challenged.job(DAY)).recall("score", ScoreResult).shadow_fault
     assert len(rows(challenged)) == 120
 
 
@@ -188,7 +188,7 @@ def test_a_challenger_that_needs_a_package_that_is_not_there_is_left_out(
 
     monkeypatch.setattr(where, without_it)
     assert score_partition(challenged.job(DAY)).publication.shadow is None
-    assert "No module named lightgbm" in challenged.job(DAY).recall("score", ScoreResult).sentence()
+    assert "No module named lightgbm" in by_plan(challenged.job(DAY)).recall("score", ScoreResult).sentence()
     assert len(rows(challenged)) == 120
 
 
