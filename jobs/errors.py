@@ -33,15 +33,18 @@ __all__ = [
 ]
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 def disk_is_full(folder: Path | str | None = None) -> Unavailable:
-    """The error to raise for ENOSPC."""
+    """The error to raise when there is no room, on the disk or within the quota."""
     where = f" of {folder}" if folder is not None else ""
     return Unavailable(f"The disk{where} is full: free some space and run the same again; nothing is lost.")
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Whether an error is ENOSPC, as Python raises it or as the text of a Rust library's."""
-    return getattr(error, "errno", None) == errno.ENOSPC or f"(os error {errno.ENOSPC})" in str(error)
+    """Whether an error is ENOSPC or EDQUOT, as Python raises it or as the text of a Rust library's."""
+    return getattr(error, "errno", None) in FULL or any(f"(os error {number})" in str(error) for number in FULL)
 
 
 def in_brief(error: Exception) -> str:

@@ -107,6 +107,7 @@ class RollBackResult:
 def promote(job: JobContext, stage: Stage | None = None, wish: Wish | None = None) -> PromotionResult:
     """Carry out the decision of this run's `judge`, effective from the end of the partition.
 
+    Repeated by the same run it does nothing more and gives the same: whoever was to be told may not have been.
     `stage` is the policy of the spec unless given. Raises ChampionMoved, Rejected and Misconfigured.
     """
     decision = job.recall("judge", Decision)
@@ -116,9 +117,6 @@ def promote(job: JobContext, stage: Stage | None = None, wish: Wish | None = Non
     dated = replace(wish, reason=reason, since=wish.since or job.partition.end, run=named_run)
     dated.spec()
     result = _carry_out(job.registry(), decision, dated.request(stage or job.spec.promotion.to, _approval(job.spec)))
-    known = job.folder / "promote.json"
-    if known.is_file() and job.recall("promote", PromotionResult) == result:
-        return replace(result, outcome=Outcome.unchanged)  # an earlier job of this run did it, and told so
     job.keep("promote", result)
     return result
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PublishResult:
-    """The publication that readers see now, and whether this job made it."""
+    """The publication that readers see now; `unchanged` when it was made neither by this job nor by one it repeats."""
 
     publication: Publication
     unchanged: bool
@@ -63,7 +63,7 @@ def publish(job: JobContext) -> PublishResult:
     if there is not None and (plan.published or committed(path, _attempt(job, scored), plan.predictions)):
         settle(job)
         sweep(job)
-        return _done(job, there, unchanged=True)
+        return _done(job, there, unchanged=there.run != _attempt(job, scored))  # its own may not have been told yet
     if judged.report is None:
         raise Rejected(f"The scores of {plan.model} {plan.partition} were not judged: run plan again.")
     if not judged.report.passed:

@@ -52,12 +52,13 @@ class Shadow:
             return
         try:
             score = load_scorer(self.task.version_files).score(table, treated, where)
+            predictions = predictions_of(keys, score, self.task.version)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a pipeline raises: production does not wait for it
             self.fault = fault_of(error)
         else:
-            self._file.write(predictions_of(keys, score, self.task.version))
+            self._file.write(predictions)
 
     def written(self) -> WrittenFile | None:
         """The file, once it is left; None when the challenger did not score every row."""

@@ -14,6 +14,8 @@ LONGEST = 40
 """Characters of a name that PostgreSQL does not cut off with what is added to it."""
 STAGED = ("lamplighter_attempt", "lamplighter_number")
 """Columns of ours beside the key, while rows are on their way into a database."""
+BESIDE = ("_rejected", "_shadow")
+"""Ends of the names of tables that go with one of predictions: of its rejected rows, and of the shadow's scores."""
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
 
 
@@ -63,6 +65,8 @@ class Output(Part):
 
     @model_validator(mode="after")
     def _belongs_to_kind(self) -> Self:
+        if self.table.endswith(BESIDE):
+            raise ValueError(f"names that end with {' or '.join(BESIDE)} belong to tables beside other ones")
         if (self.kind == "sql") != (self.database is not None):
             raise ValueError("database (the name of the environment variable with its address) goes with kind: sql")
         if self.kind == "sql" and len(self.table) > LONGEST:

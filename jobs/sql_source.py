@@ -8,6 +8,7 @@ changes in the database meanwhile has another digest. They lie below the tables,
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -28,7 +29,7 @@ from jobs.spec import Label
 from jobs.sql_types import arrow_type, rows_of
 from jobs.sql_values import to_arrow
 from jobs.steps import step
-from jobs.storage import Place, keep_bytes
+from jobs.storage import Place, keep_bytes, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from jobs.spec_storage import Stored
 
 EXTRACTS = "_extracts"
+USED = "used"
+"""A file beside each extract, written whenever somebody asks for its rows: the extract itself stays as it is."""
 KEPT = 2 * 86_400  # seconds
 CHUNK = 10_000
 
@@ -62,8 +65,11 @@ def extract(tables: Place, spec: ModelSpec, stored: Stored, partition: Partition
             content = BytesIO()
             pq.write_table(rows, content, compression="zstd", write_page_checksum=True)
             name = f"{spec.source.column}={partition.key}/range-{number:05d}.parquet"
-            found.append(folder / sha256(content.getbuffer()).hexdigest()[:32] / name)
-            keep_bytes(found[-1], content.getvalue())  # also when it is there: what is in use is young
+            mine = folder / sha256(content.getbuffer()).hexdigest()[:32]
+            keep_bytes(mine / USED, b"")
+            found.append(mine / name)
+            if not found[-1].exists():  # a run that has planned it would find it written anew
+                keep_bytes(found[-1], content.getvalue())
             step("plan:range")
     forget(folder)
     return found
@@ -80,12 +86,18 @@ def has_rows(spec: ModelSpec, stored: Stored, partition: Partition) -> bool:
 def forget(folder: Place, before: float | None = None) -> None:
     """Remove the extracts of a partition that nobody can be at work with any more."""
     before = time.time() - KEPT if before is None else before
-    for path in folder.glob("*/*/*.parquet"):
-        try:
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
-        except FileNotFoundError:  # another one forgets, too
-            continue
+    for extracted in folder.glob("*"):
+        if _last_used(extracted) < before:
+            remove_tree(extracted)
+
+
+def _last_used(extracted: Place) -> float:
+    """When somebody has written below, the marker above all; now, when others forget it just now, too."""
+    times = []
+    for path in (*extracted.glob("*"), *extracted.glob("*/*")):
+        with suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times, default=time.time())
 
 
 def forget_all(tables: Place, spec: ModelSpec, before: float | None = None) -> None:

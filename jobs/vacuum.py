@@ -72,6 +72,8 @@ def _orphans(table: Place, named: set[Place], fences: dict[str, int], before: fl
         fence, now = fence_of(path.name), fences.get(_partition_of(path))
         if now is None:
             continue
+        if fence is not None and fence > now:  # of a run that began after the look at the table
+            continue
         passed = fence is not None and fence < now
         with suppress(FileNotFoundError):  # the next publication sweeps, too
             about = path.stat()

@@ -40,11 +40,18 @@ class _Part:
         now = time.monotonic()
         if self.process is None:
             if now >= self.due:
-                self.process, self.began = subprocess.Popen(list(self.command)), now
+                self._start(now)
         elif (code := self.process.poll()) is not None:
             self.wait = FIRST_WAIT if now - self.began > LONGEST_WAIT else min(2 * self.wait, LONGEST_WAIT)
             log.warning("%s ended with %d: it is started again in %.0f s", self.name, code, self.wait)
             self.process, self.due = None, now + self.wait
+
+    def _start(self, now: float) -> None:
+        try:
+            self.process, self.began = subprocess.Popen(list(self.command)), now
+        except OSError as error:  # no memory, or too many processes: both pass
+            self.due = now + LONGEST_WAIT
+            log.warning("%s cannot be started: %s. It is tried again in %.0f s", self.name, error, LONGEST_WAIT)
 
 
 def keep_running(commands: Mapping[str, Sequence[str]]) -> None:

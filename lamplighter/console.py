@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,7 +15,7 @@ from jobs.errors import LamplighterError, Misconfigured, Rejected, disk_is_full,
 from model_registry.codec import to_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 log = logging.getLogger("lamplighter")
 STATUS = {1: "unavailable", 3: "rejected", 4: "misconfigured"}
@@ -34,16 +35,21 @@ def run_and_exit(job: str, work: Callable[[], object], result_file: Path | None,
     try:
         result = work()
     except LamplighterError as error:
-        _write(result_file, {"job": job, **about, "status": STATUS[error.exit_code], **_of_error(error)})
+        with _beside(error):
+            _write(result_file, {"job": job, **about, "status": STATUS[error.exit_code], **_of_error(error)})
         fail(error)
     except Exception as error:
         if is_full_disk(error):
             fail(disk_is_full())
         message = f"{type(error).__name__}: {error}"[:500]
-        _write(result_file, {"job": job, **about, "status": "failed", "message": message, "result": None})
+        with _beside(error):
+            _write(result_file, {"job": job, **about, "status": "failed", "message": message, "result": None})
         raise
     message = sentence(result)
-    _write(result_file, {"job": job, **about, "status": "done", "message": message, "result": to_plain(result)})
+    try:
+        _write(result_file, {"job": job, **about, "status": "done", "message": message, "result": to_plain(result)})
+    except LamplighterError as error:
+        fail(error)
     typer.echo(message)
 
 
@@ -77,4 +83,16 @@ def _write(path: Path | None, content: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        fail(Misconfigured(f"The result cannot be written to {path}: {error.strerror}."))
+        if is_full_disk(error):
+            raise disk_is_full(path.parent) from error
+        raise Misconfigured(f"The result cannot be written to {path}: {error.strerror}.") from error
+
+
+@contextmanager
+def _beside(first: Exception) -> Iterator[None]:
+    """What cannot be written about an error is said, and does not hide the error."""
+    try:
+        yield
+    except LamplighterError as error:
+        log.error("%s", error)  # noqa: TRY400 - the sentence says it all
+        first.add_note(str(error))

@@ -82,7 +82,7 @@ class JobOperator(BaseOperator):
         return [*command, "--run", run, "--result", str(result_file), *self.arguments]
 
     def _run(self, command: list[str], actor: str) -> int:
-        environment = os.environ | {"LAMPLIGHTER_ACTOR": actor, "LAMPLIGHTER_DIE_WITH_PARENT": "1"}
+        environment = os.environ | {"LAMPLIGHTER_ACTOR": actor, "LAMPLIGHTER_DIE_WITH_PARENT": str(os.getpid())}
         self._child = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

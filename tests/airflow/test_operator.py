@@ -95,7 +95,7 @@ time.sleep(60)
 """
     task = f"""
 import os, subprocess, sys
-environment = os.environ | {{"LAMPLIGHTER_DIE_WITH_PARENT": "1"}}
+environment = os.environ | {{"LAMPLIGHTER_DIE_WITH_PARENT": str(os.getpid())}}
 subprocess.run([sys.executable, "-c", {job!r}], env=environment, start_new_session=True)
 """
     with subprocess.Popen([sys.executable, "-c", task]) as parent:
@@ -103,6 +103,15 @@ subprocess.run([sys.executable, "-c", {job!r}], env=environment, start_new_sessi
         child = psutil.Process(int(pid_file.read_text()))
         os.kill(parent.pid, signal.SIGKILL)
     _until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_job_whose_task_died_while_it_was_starting_ends_at_once() -> None:
+    job = "from lamplighter.parent import die_with_parent; die_with_parent(); print('went on')"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    environment = os.environ | {"LAMPLIGHTER_DIE_WITH_PARENT": str(gone.pid)}
+    ran = subprocess.run([sys.executable, "-c", job], env=environment, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (-signal.SIGKILL, "")
 
 
 def test_killing_the_task_ends_the_job_and_what_it_started(tmp_path: Path) -> None:

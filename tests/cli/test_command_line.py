@@ -83,6 +83,7 @@ def test_a_result_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) ->
     where = tmp_path / "file" / "result.json"
     ran = run(tmp_path, "plan", "--model", "nope", "--partition", "2013-03-01", "--result", str(where))
     assert ran.returncode == 4
+    assert "There is no model 'nope'" in ran.stderr
     assert "The result cannot be written" in ran.stderr
     assert "Traceback" not in ran.stderr
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 
-from jobs.errors import Unavailable
+from jobs.errors import Rejected, Unavailable
 from jobs.input_gate import input_gate
 from jobs.plan import plan
 from jobs.score import score
@@ -51,3 +51,30 @@ def test_a_disk_that_is_full_anywhere_else_is_one_sentence_too(caplog: pytest.Lo
         run_and_exit("plan", work, None, {})
     assert caught.value.exit_code == 1
     assert "The disk is full" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("ended", "code", "says"), [(None, 1, "/dev is full"), (Rejected("The gate is closed."), 3, "The gate is closed.")]
+)
+def test_a_full_disk_under_the_result_is_tried_again_and_hides_no_other_error(
+    caplog: pytest.LogCaptureFixture, ended: Exception | None, code: int, says: str
+) -> None:
+    def work() -> str:
+        if ended is not None:
+            raise ended
+        return "done"
+
+    with pytest.raises(typer.Exit) as caught:
+        run_and_exit("plan", work, Path("/dev/full"), {})
+    assert caught.value.exit_code == code
+    assert says in caplog.text
+    assert "/dev is full: free some space and run the same again" in caplog.text
+
+
+def test_a_quota_is_a_full_disk_too(open_shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def over(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(Path, "write_text", over)
+    with pytest.raises(Unavailable, match=r"The disk of \S+/test is full: free some space"):
+        plan(open_shop.job("2026-01-16"))

@@ -20,6 +20,11 @@ GOOD = (Path(__file__).resolve().parents[2] / "models" / "flight_delays" / "mode
         ("at_least: 0.58", "at_least: -.inf", "metric_gates.0.at_least = -inf: input should be a finite number"),
         ("[flight_id]", "[flight_id, flight_id]", "key: flight_id, flight_id names a column twice"),
         ("2013-01-01", "2013-02-31", "model.yaml: this is not YAML: day is out of range for month"),
+        (
+            "table: flight_delays",
+            "table: flights_rejected",
+            "output: names that end with _rejected or _shadow belong to",
+        ),
         ("data-team", "data\x00team", "model.yaml: this is not YAML: unacceptable character"),
         ("seed: 2013", "seed: 1" + "0" * 5000, "model.yaml: this is not YAML: Exceeds the limit"),
         ("tags: [flights", "tags: &t [*t", "model.yaml: this is nested too deeply, or refers to itself"),

@@ -233,12 +233,14 @@ def test_dictionary_keys_and_large_text_are_published_as_text(open_shop: Any) ->
     assert predictions(open_shop)["toy_id"].nunique() == 240
 
 
-def test_publishing_again_after_an_answer_that_was_lost_changes_nothing(open_shop: Any) -> None:
+def test_publishing_again_after_an_answer_that_was_lost_changes_nothing_and_is_told_again(open_shop: Any) -> None:
     job = open_shop.prepare(DAY)
-    publish(job)
+    first = publish(job)
     before = files(open_shop)
-    assert publish(job).unchanged
+    assert publish(job) == first
+    assert not first.unchanged
     assert files(open_shop) == before
+    assert publish(open_shop.prepare(DAY, "another")).unchanged
 
 
 def test_a_publication_that_was_cut_off_between_its_two_tables_is_finished_by_a_retry(

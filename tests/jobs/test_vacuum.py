@@ -80,6 +80,25 @@ def test_what_is_published_while_vacuum_looks_stays(published: Any, monkeypatch:
     assert len(DeltaTable(table(published)).to_pandas()) == 110
 
 
+def test_what_began_after_vacuum_had_looked_at_the_table_stays(published: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = vacuum_job._fences
+
+    def and_then_others_publish(*arguments: Any) -> dict[str, int]:
+        fences: dict[str, int] = looked(*arguments)
+        publish(published.prepare(DAY, "one"))
+        shorter = pd.read_parquet(published.sales(DAY)).head(90)
+        published.write_sales(DAY, shorter)
+        published.prepare(DAY, "two")
+        return fences
+
+    shorter = pd.read_parquet(published.sales(DAY)).head(100)
+    published.write_sales(DAY, shorter)
+    monkeypatch.setattr(vacuum_job, "_fences", and_then_others_publish)
+    vacuum(published.settings, published.job(DAY).spec, timedelta(seconds=-60))
+    assert publish(published.job(DAY, "two")).publication.rows_in == 90
+    assert len(DeltaTable(table(published)).to_pandas()) == 90
+
+
 def test_of_a_publication_and_a_vacuum_at_once_one_commits(published: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = published.prepare(DAY, "slow")
     grow_old(published)

@@ -15,13 +15,15 @@ import sqlalchemy as sa
 from attempts import die_in
 
 from jobs.errors import Misconfigured, Unavailable
+from jobs.input_gate import input_gate
 from jobs.inputs import find_input
 from jobs.output_gate import output_gate
 from jobs.plan import plan
 from jobs.publish import publish
+from jobs.score import score
 from jobs.source import read, together
 from jobs.spec import Feature, FeatureKind
-from jobs.sql_source import EXTRACTS
+from jobs.sql_source import EXTRACTS, USED
 from jobs.vacuum import vacuum
 from model_registry.steps import listen
 
@@ -110,15 +112,31 @@ def test_extracts_of_a_partition_are_kept_once_and_old_ones_go(sql: Any) -> None
     plan(sql.shop.job(DAY))
     plan(sql.shop.job(DAY))
     [first] = (sql.shop.settings.tables / EXTRACTS).rglob("*.parquet")
-    os.utime(first, (0, 0))
+    half = first.with_name(f".{first.name}.0123.tmp")  # of somebody who was killed
+    half.write_bytes(b"PAR1")
+    for path in (first, half, first.parent, first.parents[1] / USED):
+        os.utime(path, (0, 0))
     sql.deliver("sales", DAY, sql.rows().head(10))
     plan(sql.shop.job(DAY))
     [second] = (sql.shop.settings.tables / EXTRACTS).rglob("*.parquet")
     assert first != second
+    assert not first.parents[1].exists()
     vacuum(sql.shop.settings, sql.shop.job(DAY).spec)
     assert second.is_file()
     vacuum(sql.shop.settings, sql.shop.job(DAY).spec, timedelta(seconds=-60))
     assert not second.is_file()
+
+
+def test_a_second_look_at_a_partition_leaves_a_run_at_work(sql: Any) -> None:
+    sql.deliver("sales", DAY, sql.rows())
+    job = sql.shop.job(DAY)
+    plan(job)
+    input_gate(job)
+    find_input(sql.shop.settings, job.spec, job.partition)
+    plan(sql.shop.job(DAY, "another"))
+    score(job)
+    output_gate(job)
+    assert publish(job).publication.rows_in == 120
 
 
 EVERYTHING = {
