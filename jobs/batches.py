@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from jobs.spec import ModelSpec
 
 BATCH_ROWS = 131_072
+UNKNOWN = "Not yet implemented"
+"""How Arrow says, in an OSError of no number, that it cannot decode a page into what was asked for."""
 
 
 def read_batches(
@@ -28,9 +30,28 @@ def read_batches(
 ) -> Iterator[pa.Table]:
     """The columns of some row groups (default: all) in tables of exactly `rows` rows, the last one shorter.
 
-    Texts of the columns in `dictionaries` come as dictionaries, each value once, as the file holds them.
+    Texts of the columns in `dictionaries` come as dictionaries, each value once, where the file has such a form.
     Raises Rejected, naming file and column, when a column is missing or stands twice, or a page cannot be read.
     """
+    done = 0
+    try:
+        for table in _batches(path, row_groups, columns, rows, dictionaries):
+            yield table
+            done += len(table)
+    except _NoDictionaryError:
+        for table in read_batches(path, row_groups, columns, rows):
+            done -= len(table)
+            if done < 0:
+                yield table
+
+
+class _NoDictionaryError(Exception):
+    """Arrow makes no dictionaries of texts in this encoding, such as one by differences."""
+
+
+def _batches(
+    path: str, row_groups: Sequence[int] | None, columns: Sequence[str], rows: int, dictionaries: Sequence[str]
+) -> Iterator[pa.Table]:
     file = open_with(path, columns, dictionaries)
     groups = list(range(file.metadata.num_row_groups)) if row_groups is None else list(row_groups)
     held: list[pa.RecordBatch] = []
@@ -44,6 +65,8 @@ def read_batches(
                 yield table.slice(0, rows)
                 held = table.slice(rows).to_batches()
     except BROKEN as error:
+        if dictionaries and UNKNOWN in str(error):
+            raise _NoDictionaryError from error
         raise unreadable(path, error) from error
     if any(map(len, held)):
         yield pa.Table.from_batches(held).select(list(columns))

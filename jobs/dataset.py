@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.errors import Misconfigured, MissingPartition, Rejected, texts_of, without_values
+from jobs.frames import to_frame
 from jobs.inputs import check_source, find_input
+from jobs.key_join import any_twice, places_among, without_nulls
 from jobs.partition import Partition
 from jobs.source import input_digest, read, together
 from jobs.treat import treat
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from jobs.settings import Settings
-    from jobs.spec import ModelSpec
+    from jobs.spec import Label, ModelSpec
     from jobs.spec_storage import Stored
+
+INSTANT = pa.timestamp("us", "UTC")
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def load_dataset(
         digests.update(f"{digest}{label_digest}".encode())
         treated = treat(rows, spec, f"{spec.source.path} {partition}")
         known = _known(labels, spec, as_of)
-        target = _target(treated.keys.to_pandas(), treated.features, known, spec, label)
+        target = _target(treated.keys, treated.features, known, spec, label)
         kept = treated.good & ~np.isnan(target)
         mask = pa.array(kept)
         rejected += int((~treated.good).sum())
@@ -164,7 +168,7 @@ def _frame(extra: pa.Table, rows: int) -> pd.DataFrame:
     """Further columns as pandas has them, but for whole numbers with nulls, which stay whole."""
     import pandas as pd
 
-    frame: pd.DataFrame = extra.to_pandas(integer_object_nulls=True)
+    frame = to_frame(extra, integer_object_nulls=True)
     return frame.set_axis(pd.RangeIndex(rows), axis=0) if extra.num_columns else pd.DataFrame(index=range(rows))
 
 
@@ -201,41 +205,67 @@ def _read_all(
     return together(tables, f"{stored.path} {partition}"), input_digest(files)
 
 
-def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:
+def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime) -> pa.Table:
+    """The labels that were known by then, of rows that have a key."""
+    labels = without_nulls(labels, spec.key)
+    if spec.label.known_at:
+        known_at = _instants(labels[spec.label.known_at], spec.label)
+        labels = labels.filter(pc.less_equal(known_at, pa.scalar(as_of, INSTANT)).fill_null(fill_value=False))
+    if any_twice(labels.select(list(spec.key))):
+        raise Rejected(f"{spec.label.path} has two labels for one key: deliver one label for each row.")
+    return labels
+
+
+def _instants(column: pa.ChunkedArray, label: Label) -> pa.ChunkedArray:
+    """When labels were known, by timestamps, days or texts; without a zone they are in UTC."""
+    found = column.type
+    if pa.types.is_timestamp(found) or pa.types.is_date(found):
+        naive = column if pa.types.is_timestamp(found) and found.tz else column.cast(pa.timestamp("us"), safe=False)
+        return naive.cast(INSTANT, safe=False)
+    if pa.types.is_null(found):
+        return column.cast(INSTANT)
+    if not (pa.types.is_string(found) or pa.types.is_large_string(found)):
+        raise Rejected(f"{label.path}: {label.known_at} is {found}, and no instant: deliver a timestamp, day or text.")
     import pandas as pd
 
-    frame: pd.DataFrame = labels.to_pandas()
-    if spec.label.known_at:
-        try:
-            known_at = pd.to_datetime(frame[spec.label.known_at], utc=True)
-        except (ValueError, TypeError) as error:
-            said = without_values(error, texts_of(frame))
-            raise Rejected(f"{spec.label.path}: {spec.label.known_at} is no instant: {said}.") from None
-        frame = frame[known_at <= pd.Timestamp(as_of)]
-    if frame.duplicated(list(spec.key)).any():
-        raise Rejected(f"{spec.label.path} has two labels for one key: deliver one label for each row.")
-    return frame[[*spec.key, *spec.label.columns]]
+    try:
+        known_at = pd.to_datetime(column.to_pandas(), utc=True)
+    except (ValueError, TypeError) as error:
+        said = without_values(error, filter(None, column.unique().to_pylist()))
+        raise Rejected(f"{label.path}: {label.known_at} is no instant: {said}.") from None
+    return pa.chunked_array([pa.Array.from_pandas(known_at).cast(INSTANT, safe=False)])
 
 
 def _target(
-    keys: pd.DataFrame,
+    keys: pa.Table,
     features: pd.DataFrame,
-    labels: pd.DataFrame,
+    labels: pa.Table,
     spec: ModelSpec,
     label: Callable[[pd.DataFrame], pd.Series[Any]],
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    outside = features[[name for name in features.columns if name not in labels.columns]]
-    try:
-        joined = keys.merge(labels, on=list(spec.key), how="left").join(outside)
-    except ValueError as error:
-        raise Rejected(
-            f"The key has another type in {spec.label.path} than in {spec.source.path}: deliver both alike."
-        ) from error
+    joined = _joined(keys, labels, spec)
+    joined = joined.join(features[[name for name in features.columns if name not in joined.columns]])
     try:
         target = np.asarray(label(joined), dtype=np.float64)
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
         said = without_values(error, texts_of(joined))
         raise Misconfigured(f"label() of {spec.model} must return numbers, and failed: {said}.") from None
-    if target.shape != (len(keys),):
+    if target.shape != (keys.num_rows,):
         raise Misconfigured(f"label() of {spec.model} must return one value for each row of the frame it is given.")
     return target
+
+
+def _joined(keys: pa.Table, labels: pa.Table, spec: ModelSpec) -> pd.DataFrame:
+    """The key and the label's columns of each row, which are NaN for a row without a label."""
+    try:
+        places = places_among(keys, labels.select(keys.column_names))
+    except pa.ArrowException as error:
+        raise Rejected(
+            f"The key has another type in {spec.label.path} than in {spec.source.path}: deliver both alike."
+        ) from error
+    columns = [name for name in spec.label.columns if name not in keys.column_names]
+    taken = to_frame(labels.select(columns).take(pa.array(places, mask=places < 0)))
+    for name in columns:
+        if taken[name].dtype == object:
+            taken[name] = taken[name].where(places >= 0, np.nan)
+    return to_frame(keys, integer_object_nulls=True).join(taken)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from deltalake.exceptions import DeltaError
 
 from jobs.errors import Misconfigured, in_brief
-from jobs.storage import Place, place
+from jobs.storage import Place, below, place
 from jobs.table import files_of, open_table
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from deltalake import DeltaTable
 
     from jobs.partition import Partition
@@ -18,12 +21,19 @@ if TYPE_CHECKING:
 
 CANNOT = {"deletionVectors", "columnMapping"}
 """Features of a table whose files alone are not its rows."""
+ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:/")
+"""An address as it looks below a folder."""
+MAPPING = "delta.columnMapping.mode"
+"""What says so in a table of an older protocol, which has no list of features."""
 
 
-def delta_files(data: Place, stored: Stored, column: str, partition: Partition) -> tuple[list[Place], int | None]:
+def delta_files(
+    data: Place, stored: Stored, column: str, partition: Partition, needed: Collection[str] = ()
+) -> tuple[list[Place], int | None]:
     """The files of a partition in the pinned version, or in the newest one, and which version that is.
 
-    Nothing and None when there is no table yet. Raises Misconfigured when it cannot be read like this, Unavailable.
+    `needed` are columns that are read from them. Nothing and None when there is no table yet. Raises Misconfigured when
+    it cannot be read like this, Unavailable.
     """
     where = place(stored.path, data)
     try:
@@ -34,12 +44,22 @@ def delta_files(data: Place, stored: Stored, column: str, partition: Partition) 
     if table is None:
         return [], None
     features = set(table.protocol().reader_features or []) & CANNOT
+    if table.metadata().configuration.get(MAPPING, "none") != "none":
+        features.add("columnMapping")
     if features:
         raise Misconfigured(f"{stored.path} uses {', '.join(sorted(features))}: write the table without.")
-    if column not in table.metadata().partition_columns:
+    by = table.metadata().partition_columns
+    if column not in by:
         raise Misconfigured(f"{stored.path} is not partitioned by {column}: partition the table by source.column.")
-    value = _value(stored, column, _type_of(table, column), partition)
-    return files_of(table, where, column, value), table.version()
+    if inside := sorted(set(needed) & set(by) - {column}):
+        raise Misconfigured(
+            f"{stored.path} is partitioned by {inside[0]}, too, so its files have no such column: partition the table "
+            f"by source.column, {column}, alone."
+        )
+    files = files_of(table, where, column, _value(stored, column, _type_of(table, column), partition))
+    if any(ELSEWHERE.match(below(file, where)) for file in files):
+        raise Misconfigured(f"{stored.path} names files in other folders, as a shallow clone does: write them anew.")
+    return files, table.version()
 
 
 def _type_of(table: DeltaTable, column: str) -> str:

@@ -14,9 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from jobs.diff_buckets import Bucketed, buckets_for, spread
 from jobs.errors import Misconfigured
+from jobs.key_join import places_among
 from jobs.settings import make_folder
 from jobs.storage import Place, open_parquet
 from jobs.table import (
@@ -32,8 +34,6 @@ from jobs.table import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    import pandas as pd
 
     from jobs.context import JobContext
 
@@ -215,27 +215,32 @@ class _Found:
 def _compare(before: Bucketed, after: Bucketed, key: Sequence[str]) -> _Found:
     found = _Found(0, 0, 0, [], [])
     for bucket in range(before.buckets):
-        old = before.frame(bucket).rename(columns={"score": "_before"})
-        new = after.frame(bucket).rename(columns={"score": "_after"})
-        _join(old, new, list(key), found)
+        _join(before.table(bucket), after.table(bucket), list(key), found)
     return found
 
 
-def _join(old: pd.DataFrame, new: pd.DataFrame, key: list[str], found: _Found) -> None:
-    if old.empty or new.empty:
-        found.added, found.removed = found.added + len(new), found.removed + len(old)
-        return
-    both = old.merge(new, on=key, how="inner", validate="one_to_one")
-    found.added, found.removed = found.added + len(new) - len(both), found.removed + len(old) - len(both)
-    was, now = (both[name].to_numpy(dtype=np.float64) for name in ("_before", "_after"))
+def _join(old: pa.Table, new: pa.Table, key: list[str], found: _Found) -> None:
+    places = places_among(old.select(key), new.select(key))
+    there = places >= 0
+    both = int(there.sum())
+    found.added, found.removed = found.added + len(new) - both, found.removed + len(old) - both
+    keys = old.select(key).filter(pa.array(there))
+    was, now = old["score"].to_numpy()[there], new["score"].to_numpy()[places[there]]
     moved = was.view(np.int64) != now.view(np.int64)
     found.same += int((~moved).sum())
     found.changes.append((now - was)[moved])
     largest = np.argsort(-np.abs(now - was), kind="stable")[:MOVERS]
-    rows = [
-        Mover(tuple(str(both[name].iloc[n]) for name in key), float(was[n]), float(now[n])) for n in largest if moved[n]
-    ]
+    rows = [Mover(_shown(keys, n), float(was[n]), float(now[n])) for n in largest if moved[n]]
     found.movers = sorted(found.movers + rows, key=lambda mover: (-abs(mover.change), mover.key))[:MOVERS]
+
+
+def _shown(keys: pa.Table, row: int) -> tuple[str, ...]:
+    """A key as texts."""
+    values = keys.slice(row, 1)
+    try:
+        return tuple(str(column[0].as_py()) for column in values.columns)
+    except (ValueError, OverflowError):  # a day that no calendar of Python has
+        return tuple(str(column.cast(pa.string())[0].as_py()) for column in values.columns)
 
 
 def _histogram(parts: Iterable[np.ndarray[Any, np.dtype[np.float64]]], low: float, high: float) -> Histogram:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from jobs.key_hashes import with_one_zero
+from jobs.row_digest import row_hashes
 from jobs.storage import open_parquet, read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    import pandas as pd
 
     from jobs.storage import Place
 
@@ -34,16 +34,15 @@ class Bucketed:
     low: float
     high: float
 
-    def frame(self, bucket: int) -> pd.DataFrame:
+    def table(self, bucket: int) -> pa.Table:
         """One bucket: the key's columns and `score`."""
         with pa.OSFile(str(_file(self.folder, bucket))) as file:
-            frame: pd.DataFrame = pa.ipc.open_stream(file).read_all().to_pandas()
-        return frame
+            return pa.ipc.open_stream(file).read_all()
 
     def scores(self) -> Iterator[np.ndarray[Any, np.dtype[np.float64]]]:
         """The scores, bucket by bucket."""
         for bucket in range(self.buckets):
-            yield self.frame(bucket)["score"].to_numpy(dtype=np.float64)
+            yield self.table(bucket)["score"].to_numpy()
 
 
 def buckets_for(rows: int) -> int:
@@ -73,11 +72,7 @@ def spread(files: Sequence[Place], key: Sequence[str], buckets: int, folder: Pat
 
 
 def _bucket(table: pa.Table, key: Sequence[str], buckets: int) -> np.ndarray[Any, Any]:
-    import pandas as pd
-
-    hashed = pd.util.hash_pandas_object(table.select(list(key)).to_pandas(), index=False)
-    found: np.ndarray[Any, Any] = hashed.to_numpy() % np.uint64(buckets)
-    return found
+    return row_hashes(with_one_zero(table.select(list(key))))[0] % np.uint64(buckets)
 
 
 def _nothing(key: Sequence[str]) -> pa.Schema:

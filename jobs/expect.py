@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from jobs.absent import absent
 from jobs.column_statistics import STATISTICS
-from jobs.errors import Misconfigured, Rejected, without_values
+from jobs.errors import LamplighterError, Misconfigured, texts_of, without_values
+from jobs.frames import to_frame
 from model_registry.evidence import Check, Severity
 
 if TYPE_CHECKING:
@@ -100,7 +101,13 @@ class Question:
             raise self._failed(without_values(error)) from None
 
     def _look(self, frame: pd.DataFrame) -> dict[str, Any]:
-        return self._content(_batch(frame).validate(self._expectation, result_format=BOUNDED))
+        try:
+            found = _batch(frame).validate(self._expectation, result_format=BOUNDED)
+            return self._content(found)
+        except LamplighterError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of values that the library cannot write down, such as durations
+            raise self._failed(without_values(error, texts_of(frame))) from None
 
     def _add_up(self, found: dict[str, Any], table: pa.Table) -> None:
         missing = found.get("missing_count", found["unexpected_count"])  # checks about nulls have no other
@@ -162,13 +169,9 @@ class Question:
 def frame_of(table: pa.Table) -> pd.DataFrame:
     """A batch for pandas. Integers beside nulls are floats where those are the same numbers, and objects elsewhere.
 
-    Raises Rejected when a column holds a day that no calendar has.
+    Raises Rejected as `to_frame` does.
     """
-    try:
-        frame: pd.DataFrame = table.to_pandas()
-    except (ValueError, OverflowError):
-        days = ", ".join(field.name for field in table.schema if pa.types.is_date(field.type))
-        raise Rejected(f"A column of days ({days}) holds one beyond the year 9999: deliver another, or null.") from None
+    frame = to_frame(table)
     for name in table.column_names:
         column = table[name]
         if column.null_count and pa.types.is_integer(column.type):

@@ -39,7 +39,8 @@ def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored
     if stored.kind == "delta":
         from jobs.delta_source import delta_files
 
-        places, version = delta_files(settings.data, stored, column, partition)
+        needed = spec.label.columns if stored is spec.label else tuple(spec.features)
+        places, version = delta_files(settings.data, stored, column, partition, {*spec.key, *needed})
     else:
         from jobs.sql_source import extract
 

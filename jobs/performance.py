@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from jobs.dataset import load_dataset
 from jobs.errors import Misconfigured
+from jobs.key_join import places_among
 from jobs.metrics import measure
 from jobs.spec_file import load_pipeline_module
 from jobs.table import PARTITION, open_table, predictions_path
@@ -46,9 +47,9 @@ def performance(settings: Settings, spec: ModelSpec, partition: Partition, as_of
         raise Misconfigured(f"{spec.model} {partition} is not published yet.")
     label = load_pipeline_module(settings.models, spec.model).label
     labelled = load_dataset(settings, spec, label, [partition], as_of)
-    frame = labelled.keys.to_pandas().assign(target=labelled.target)
-    joined = frame.merge(scores.to_pandas(), on=list(spec.key), how="inner", validate="one_to_one")
-    if joined.empty:
+    places = places_among(labelled.keys, scores.select(list(spec.key)))
+    there = places >= 0
+    if not there.any():
         return Performance(partition.key, 0, {})
-    target, score = (np.asarray(joined[name], dtype=np.float64) for name in ("target", "score"))
-    return Performance(partition.key, len(joined), measure(spec.task, target, score))
+    score = np.asarray(scores["score"].to_numpy(), dtype=np.float64)[places[there]]
+    return Performance(partition.key, int(there.sum()), measure(spec.task, labelled.target[there], score))

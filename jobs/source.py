@@ -110,6 +110,7 @@ def _open(path: str | Place, dictionaries: Sequence[str] = ()) -> pq.ParquetFile
             page_checksum_verification=True,
             pre_buffer=False,
             buffer_size=1 << 18,  # of each column
+            coerce_int96_timestamp_unit="us",  # in nanoseconds a date of 9999 is one of the past
         )
         _check_footer(file.metadata)
         _ = file.schema_arrow.names  # may be no UTF-8
@@ -140,8 +141,9 @@ def unreadable(path: str | Place, error: Exception) -> LamplighterError:
         return Rejected(f"{_named(path)} has a name that is not UTF-8: deliver it under another one.")
     if isinstance(error, OSError) and error.errno not in {None, *ODD}:
         return _of_the_system(place(str(path)), error)
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return Rejected(f"{_named(path)} cannot be read as Parquet: {reason}. Deliver it again.")
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+    again = "Deliver it unencrypted" if "crypt" in reason else "Deliver it again"
+    return Rejected(f"{_named(path)} cannot be read as Parquet: {reason}. {again}.")
 
 
 @contextmanager

@@ -158,6 +158,7 @@ def _key_faults(key: tuple[str, ...], own: tuple[str, ...]) -> list[str]:
     if len(set(names)) != len(names):
         case = "" if len(set(key)) != len(key) else ", but for capitals, and a table takes one of them"
         found.append(f"key: {', '.join(key)} names a column twice{case}")
+    found += ["key: a column with a NUL in its name cannot be published"] if "\0" in "".join(key) else []
     taken = [name for name in key if name.lower() in {"score", "model_version", "partition", "reason", *own}]
     return [*found, *(f"key: a key column cannot be called {name}, as a column of the output is" for name in taken)]
 

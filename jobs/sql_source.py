@@ -61,6 +61,7 @@ def extract(tables: Place, spec: ModelSpec, stored: Stored, partition: Partition
     folder = _folder(tables, stored) / partition.key
     found: list[Place] = []
     with transaction(str(stored.database)) as connection:
+        _only_instants(connection, spec, stored)
         for number, rows in enumerate(_ranges(connection, spec, stored, partition)):
             content = BytesIO()
             pq.write_table(rows, content, compression="zstd", write_page_checksum=True)
@@ -170,7 +171,27 @@ def _within(
         return _within_texts(column, day, day + timedelta(days=1)) if texts else column == day.date()
     if isinstance(column.type, sa.Integer):
         return column == int("".join(filter(str.isdecimal, partition.key)))
+    if not isinstance(column.type, sa.String | sa.types.NullType):
+        raise Misconfigured(
+            f"source.column {spec.source.column} is of the type {column.type}: take a date, an instant, a whole number "
+            f"or the partition's key as text."
+        )
     return column == partition.key
+
+
+def _only_instants(connection: sa.Connection, spec: ModelSpec, stored: Stored) -> None:
+    """Raise Rejected for what SQLite has in a column of instants or days and is none: such a row is in no partition."""
+    rows = rows_of(connection, stored.path, stored.query)
+    column = rows.c.get(spec.source.column)
+    if connection.dialect.name != "sqlite" or column is None or not isinstance(column.type, sa.DateTime | sa.Date):
+        return
+    text = sa.type_coerce(column, sa.Text())
+    odd = text.is_not(None) & ((sa.func.typeof(text) != "text") | sa.func.julianday(text).is_(None))
+    if connection.execute(sa.select(sa.literal(1)).where(odd).limit(1)).first() is not None:
+        raise Rejected(
+            f"{stored.path}: the column {spec.source.column} has a value that is no instant as text, such as "
+            f"2026-01-16 10:00:00, so that no partition has its row: deliver it so."
+        )
 
 
 def _within_texts(column: sa.ColumnElement[Any], start: datetime, end: datetime) -> sa.ColumnElement[bool]:

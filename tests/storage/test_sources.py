@@ -1,5 +1,6 @@
 """One contract for every kind of source: the same rows give the same scores, and what changes in between is noticed."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -169,6 +170,51 @@ def test_a_delta_table_whose_files_are_not_its_rows_is_refused(open_shop: Any, m
         f"{feed.where}/sales", pa.table({"day": [DAY], "a": [1]}), partition_by=["day"], configuration=configuration
     )
     with pytest.raises(Misconfigured, match="uses deletionVectors"):
+        plan(open_shop.job(DAY))
+
+
+def test_a_delta_table_whose_columns_have_other_names_in_files_is_refused(
+    open_shop: Any, make_feed: Callable[..., Any]
+) -> None:
+    """Of an older protocol, which has no list of features: the table's log says it as Spark writes it."""
+    feed = make_feed("delta-local", open_shop)
+    rows = pa.Table.from_pandas(pd.read_parquet(open_shop.sales(DAY)), preserve_index=False)
+    rows = rows.append_column("cost", rows["price"]).append_column("day", pa.array([DAY] * len(rows)))
+    write_deltalake(f"{feed.where}/sales", rows, partition_by=["day"])
+    log = Path(f"{feed.where}/sales/_delta_log/{0:020d}.json")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for line in lines:
+        line.update({"protocol": {"minReaderVersion": 2, "minWriterVersion": 5}} if "protocol" in line else {})
+        if about := line.get("metaData"):
+            schema, other = json.loads(about["schemaString"]), {"price": "cost", "cost": "price"}
+            for number, field in enumerate(schema["fields"], 1):
+                named = {"delta.columnMapping.id": number, "delta.columnMapping.physicalName": field["name"]}
+                field.update({"name": other.get(field["name"], field["name"]), "metadata": named})
+            mapped = {"delta.columnMapping.mode": "name", "delta.columnMapping.maxColumnId": str(len(schema["fields"]))}
+            about.update({"schemaString": json.dumps(schema), "configuration": mapped})
+    log.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    with pytest.raises(Misconfigured, match="sales uses columnMapping: write the table without"):
+        plan(open_shop.job(DAY))
+
+
+def test_a_delta_table_that_is_partitioned_by_a_feature_is_refused_without_a_value(
+    open_shop: Any, make_feed: Callable[..., Any]
+) -> None:
+    feed = make_feed("delta-local", open_shop)
+    rows = pa.Table.from_pandas(pd.read_parquet(open_shop.sales(DAY)), preserve_index=False)
+    by = ["day", "colour"]
+    write_deltalake(f"{feed.where}/sales", rows.append_column("day", pa.array([DAY] * len(rows))), partition_by=by)
+    with pytest.raises(Misconfigured, match="is partitioned by colour, too, so its files have no such column"):
+        plan(open_shop.job(DAY))
+
+
+def test_a_shallow_clone_is_refused(open_shop: Any, make_feed: Callable[..., Any]) -> None:
+    feed = make_feed("delta-local", open_shop)
+    rows = pa.Table.from_pandas(pd.read_parquet(open_shop.sales(DAY)), preserve_index=False)
+    write_deltalake(f"{feed.where}/sales", rows.append_column("day", pa.array([DAY] * len(rows))), partition_by=["day"])
+    log = Path(f"{feed.where}/sales/_delta_log/{0:020d}.json")
+    log.write_text(log.read_text().replace('"path":"day=', '"path":"file:///elsewhere/day='))
+    with pytest.raises(Misconfigured, match="names files in other folders, as a shallow clone does"):
         plan(open_shop.job(DAY))
 
 

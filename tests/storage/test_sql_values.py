@@ -247,3 +247,29 @@ def test_columns_that_no_job_reads_are_left_where_they_are(sql: Any) -> None:
     ):
         [file] = find_input(sql.shop.settings, spec, job.partition, stored).files
         assert set(pq.read_schema(file.path).names) == expected
+
+
+@pytest.mark.parametrize("odd", ["2026-1-16 10:00", "16.01.2026", 1768557600, b"\x00", "Grace"])
+@pytest.mark.parametrize("declared", ["DATETIME", "DATE"])
+def test_a_row_that_no_partition_would_have_is_told_of(in_sqlite: Rows, declared: str, odd: Any) -> None:
+    in_sqlite.make("REAL", 1.0, 2.0)
+    in_sqlite.execute(f"CREATE TABLE sold (toy_id TEXT, colour TEXT, found REAL, at {declared})")
+    in_sqlite.execute(f"INSERT INTO sold VALUES ('0', 'red', 1.0, '{DAY}'), ('1', 'red', 2.0, NULL)")
+    assert in_sqlite.read("found", path="sold", column="at") == [(1.0,)]
+    in_sqlite.execute("INSERT INTO sold VALUES ('2', 'red', 3.0, ?)", (odd,))
+    with pytest.raises(Rejected, match="sold: the column at has a value that is no instant as text") as caught:
+        in_sqlite.read("found", path="sold", column="at")
+    assert "Grace" not in str(caught.value)
+
+
+@pytest.mark.parametrize("declared", ["BLOB", "NUMERIC", "REAL", "BOOLEAN", "TIME"])
+def test_a_partition_column_of_another_type_is_refused(in_sqlite: Rows, declared: str) -> None:
+    in_sqlite.execute(f"CREATE TABLE sold (toy_id TEXT, colour TEXT, found REAL, at {declared})")
+    with pytest.raises(Misconfigured, match=r"source\.column at is of the type \w+: take a date, an instant"):
+        in_sqlite.read("found", path="sold", column="at")
+
+
+def test_a_partition_column_of_bytes_is_refused(in_postgresql: Rows) -> None:
+    in_postgresql.execute("CREATE TABLE sold (toy_id TEXT, colour TEXT, found REAL, at BYTEA)")
+    with pytest.raises(Misconfigured, match=r"source\.column at is of the type BYTEA: take a date, an instant"):
+        in_postgresql.read("found", path="sold", column="at")
