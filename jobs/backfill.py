@@ -8,8 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from jobs.errors import LamplighterError, Misconfigured, MissingPartition
-from jobs.inputs import find_input
-from jobs.source import input_digest
+from jobs.inputs import Input, find_input
 from jobs.spec_file import code_digest, load_spec
 from jobs.table import predictions_path, publications
 from jobs.unfinished import unfinished
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from jobs.partition import Partition
     from jobs.settings import Settings
-    from jobs.source import SourceFile
     from jobs.spec import ModelSpec
     from jobs.table import Publication
     from model_registry.promotion import Registry
@@ -171,23 +169,23 @@ class _Look:
     def at(self, partition: Partition) -> PlannedPartition:
         there = self.published.get(partition.key)
         try:
-            files = find_input(self.settings, self.spec, partition).files
+            found = find_input(self.settings, self.spec, partition)
         except MissingPartition as error:
             kept = f" What version {there.version} published stays." if there else ""
             return PlannedPartition(partition.key, State.no_input, f"{error}{kept}")
         except LamplighterError as error:
             return PlannedPartition(partition.key, State.refused, str(error))
-        rows = sum(sum(file.row_groups) for file in files)
+        rows = sum(sum(file.row_groups) for file in found.files)
         try:
             version = resolve(self.registry, self.spec.model, self.selector, partition.start)
         except LamplighterError as error:
             return PlannedPartition(partition.key, State.refused, str(error), rows)
-        state, why = self._compared(partition, files, version, there)
+        state, why = self._compared(partition, found, version, there)
         seconds = None if self.rate is None else self.rate * rows
         return PlannedPartition(partition.key, state, why, rows, version.number, seconds, state in self.only)
 
     def _compared(
-        self, partition: Partition, files: list[SourceFile], version: Version, there: Publication | None
+        self, partition: Partition, found: Input, version: Version, there: Publication | None
     ) -> tuple[State, str]:
         failed = unfinished(self.settings, self.spec.model, partition.key)
         if there is None:
@@ -195,8 +193,8 @@ class _Look:
         changed: dict[State, str] = {}
         if (there.version, there.digest) != (version.number, version.digest):
             changed[State.stale_model] = f"version {there.version} is to be replaced by version {version.number}"
-        if there.input_digest != input_digest(files):
-            rows = sum(sum(file.row_groups) for file in files)
+        if there.input_digest != found.digest():
+            rows = sum(sum(file.row_groups) for file in found.files)
             changed[State.stale_input] = f"the input was delivered anew ({there.rows_in:,} rows, now {rows:,})"
         if there.code != code_digest(self.settings.models, self.spec.model):
             changed[State.stale_code] = "the spec, the pipeline or Lamplighter itself has changed"

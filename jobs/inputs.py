@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jobs.errors import MissingPartition
 from jobs.readiness import source_waiting_for
-from jobs.source import SourceFile, partition_files, source_file
+from jobs.source import SourceFile, input_digest, partition_files, source_file
 from jobs.storage import place
 
 if TYPE_CHECKING:
@@ -21,10 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Input:
-    """The files of a partition in their order, and the version of the Delta table that they are of."""
+    """The files of a partition in their order, and the version of the Delta table that they are of.
+
+    `rows` is a digest of what they hold where they were made here, and may be other files of the same rows.
+    """
 
     files: list[SourceFile]
     version: int | None = None
+    rows: str = ""
+
+    def digest(self) -> str:
+        """What two inputs have in common that are the same."""
+        return self.rows or input_digest(self.files)
 
 
 def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored: Stored | None = None) -> Input:
@@ -35,7 +43,7 @@ def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored
     stored, column = stored or spec.source, spec.source.column
     if stored.kind == "parquet":
         return Input(partition_files(settings.data, stored.path, column, partition, stored.ready))
-    version = None
+    version, rows = None, ""
     if stored.kind == "delta":
         from jobs.delta_source import delta_files
 
@@ -44,13 +52,13 @@ def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored
     else:
         from jobs.sql_source import extract
 
-        places = extract(settings.tables, spec, stored, partition)
+        places, rows = extract(settings.tables, spec, stored, partition)
     files = [file for file in map(source_file, places) if sum(file.row_groups)]
     if not files:
         raise MissingPartition(
             f"{stored.path} has no rows for {partition}: wait for the feed, or check the spec's rule and the variables."
         )
-    return Input(files, version)
+    return Input(files, version, rows)
 
 
 def pinned(files: Iterable[str]) -> list[SourceFile]:

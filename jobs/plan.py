@@ -10,7 +10,7 @@ from uuid import uuid4
 from jobs.commit import Fence, follow, follow_beyond
 from jobs.errors import Misconfigured, Superseded
 from jobs.inputs import find_input
-from jobs.source import SourceFile, input_digest
+from jobs.source import SourceFile
 from jobs.spec import ModelSpec
 from jobs.spec_file import code_digest
 from jobs.steps import step
@@ -95,7 +95,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     found = find_input(job.settings, spec, partition)
     files = found.files
     fragments = plan_fragments(files, spec.engine.rows_per_fragment)
-    digest, code = input_digest(files), code_digest(job.settings.models, spec.model)
+    digest, code = found.digest(), code_digest(job.settings.models, spec.model)
     _is_ours(publication_in(table, path), spec.model)
     there = publication_in(table, path, partition.key)
     same = there is not None and (there.digest, there.version, there.input_digest, there.code) == (

@@ -25,6 +25,7 @@ from jobs.database import transaction
 from jobs.errors import Misconfigured, Rejected
 from jobs.expect import columns_of
 from jobs.partition import Every
+from jobs.row_digest import RowDigest
 from jobs.spec import Label
 from jobs.sql_types import arrow_type, rows_of
 from jobs.sql_values import to_arrow
@@ -53,16 +54,21 @@ class _Asked:
     schema: pa.Schema
 
 
-def extract(tables: Place, spec: ModelSpec, stored: Stored, partition: Partition) -> list[Place]:
+def extract(tables: Place, spec: ModelSpec, stored: Stored, partition: Partition) -> tuple[list[Place], str]:
     """The files of a partition, each a range of at most `rows_per_fragment` keys; none when it has no rows.
+
+    And a digest of its keys and features: the same for the same rows, however they are cut, whatever else the spec asks
+    for, and whichever release writes the files.
 
     Raises Misconfigured, Unavailable, and Rejected for a value that is not of its column's type.
     """
     folder = _folder(tables, stored) / partition.key
     found: list[Place] = []
+    total, names = RowDigest(), dict.fromkeys([*spec.key, *spec.features])
     with transaction(str(stored.database)) as connection:
         _only_instants(connection, spec, stored)
         for number, rows in enumerate(_ranges(connection, spec, stored, partition)):
+            total.add(rows.select([name for name in names if name in rows.column_names]))
             content = BytesIO()
             pq.write_table(rows, content, compression="zstd", write_page_checksum=True)
             name = f"{spec.source.column}={partition.key}/range-{number:05d}.parquet"
@@ -73,7 +79,7 @@ def extract(tables: Place, spec: ModelSpec, stored: Stored, partition: Partition
                 keep_bytes(found[-1], content.getvalue())
             step("plan:range")
     forget(folder)
-    return found
+    return found, total.hexdigest()
 
 
 def has_rows(spec: ModelSpec, stored: Stored, partition: Partition) -> bool:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from tally import AIRFLOW_RUNS, SEED, TALLY
 
+from jobs.errors import Unavailable
 from jobs.settings import Settings
 from jobs.table import publications
 from lamplighter.airflow_api import AirflowApi, DagRun
@@ -48,6 +49,13 @@ def soon(question: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"{what} within {PATIENCE} s")
 
 
+def triggered(api: AirflowApi, partition: str) -> DagRun | None:
+    """A run of the partition; None when Airflow's SQLite is busy with another one."""
+    with suppress(Unavailable):
+        return api.trigger("score_flight_delays", partition)
+    return None
+
+
 def killed(run: DagRun, job: str, victim: str, after: float) -> float | None:
     """Kill -9 of a process that runs that job, some seconds into it; the seconds until the job ran again.
 
@@ -74,7 +82,7 @@ def survived(loop: Any, partition: str, victims: dict[str, str], when: Callable[
     """
     seconds = {}
     with TALLY.run(), AirflowApi(loop.airflow_url, "admin", "admin") as api:
-        run = api.trigger("score_flight_delays", partition)
+        run = soon(lambda: triggered(api, partition), "Airflow did not take the run")
         for job, victim in victims.items():
             if (took := killed(run, job, victim, when() * JOBS[job])) is not None:
                 seconds[job] = took

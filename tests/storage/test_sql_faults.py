@@ -17,7 +17,6 @@ from tally import SEED, SEEDS, TALLY
 
 from jobs.faults import VARIABLE as FAULT
 from jobs.inputs import find_input
-from jobs.source import input_digest
 from jobs.sql_source import EXTRACTS
 from jobs.steps import SQL_STEPS
 from jobs.storage import remove_tree
@@ -54,7 +53,7 @@ class SqlWorld(World):
             self._variant(variant).assign(day=DAY).to_sql(
                 "sales", connection, index=False, if_exists="replace", dtype=types
             )
-        digest = input_digest(find_input(self.shop.settings, self.job.spec, self.job.partition).files)
+        digest = find_input(self.shop.settings, self.job.spec, self.job.partition).digest()
         remove_tree(self.shop.settings.tables / EXTRACTS)
         return digest
 

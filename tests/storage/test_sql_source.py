@@ -14,12 +14,14 @@ import pytest
 import sqlalchemy as sa
 from attempts import die_in
 
+from jobs.backfill import State, plan_backfill
 from jobs.errors import Misconfigured, Unavailable
 from jobs.input_gate import input_gate
 from jobs.inputs import find_input
 from jobs.output_gate import output_gate
 from jobs.plan import plan
 from jobs.publish import publish
+from jobs.registry import open_registry
 from jobs.score import score
 from jobs.source import read, together
 from jobs.spec import Feature, FeatureKind
@@ -236,3 +238,21 @@ def test_scores_of_a_sql_source_go_through_both_gates(sql: Any) -> None:
     sql.deliver("sales", DAY, sql.rows())
     job = sql.shop.prepare(DAY)
     assert output_gate(job).report.passed
+
+
+def test_rows_that_are_the_same_have_one_digest_whatever_else_is_asked_for(sql: Any) -> None:
+    frame = many(sql).assign(shelf=range(3500))
+    sql.deliver("sales", DAY, frame)
+    publish(sql.shop.prepare(DAY))
+    spec = sql.shop.settings.models / "toys" / "model.yaml"
+    check = "  - {expectation: expect_column_values_to_not_be_null, arguments: {column: shelf}}\n"
+    spec.write_text(
+        spec.read_text()
+        .replace("input_checks:\n", f"input_checks:\n{check}")
+        .replace("rows_per_fragment: 1000}", "rows_per_fragment: 2000}")
+    )
+    [found] = plan_backfill(sql.shop.settings, open_registry(sql.shop.settings), "toys", DAY, DAY).partitions
+    assert (found.state, found.rows) == (State.stale_code, 3500)
+    sql.deliver("sales", DAY, frame.head(3400))
+    [found] = plan_backfill(sql.shop.settings, open_registry(sql.shop.settings), "toys", DAY, DAY).partitions
+    assert found.state is State.stale_input
