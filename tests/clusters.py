@@ -70,8 +70,8 @@ def dask_cluster(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def spark_cluster(folder: Path) -> Iterator[str]:
-    """The address of a Spark master with two workers, all processes of their own."""
+def spark_cluster(folder: Path, workers: int = 2) -> Iterator[str]:
+    """The address of a Spark master with some workers, all processes of their own."""
     port = free_port()
     launcher = str(Path(pyspark.__file__).parent / "bin" / "spark-class")
     here = ("--host", "127.0.0.1", "--webui-port", "0")
@@ -79,7 +79,9 @@ def spark_cluster(folder: Path) -> Iterator[str]:
         start(launcher, "org.apache.spark.deploy.master.Master", *here, "--port", str(port))
         wait_for(lambda: answers(port), "the Spark master did not start")
         worker = ("org.apache.spark.deploy.worker.Worker", *here, "--cores", "1", "--memory", "1g")
-        logs = [start(launcher, *worker, "--work-dir", str(folder), f"spark://127.0.0.1:{port}") for _ in range(2)]
+        logs = [
+            start(launcher, *worker, "--work-dir", str(folder), f"spark://127.0.0.1:{port}") for _ in range(workers)
+        ]
         registered = "Successfully registered with master"
         wait_for(lambda: all(registered in log.read_text() for log in logs), "the Spark workers did not register")
         yield f"spark://127.0.0.1:{port}"

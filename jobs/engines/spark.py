@@ -6,8 +6,9 @@ import os
 import pickle
 import shutil
 import sys
+import time
 import traceback
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ CONFIGURATION = {
     # Java hands out tasks here and no more: to optimise that takes longer, and more memory, than it ever saves
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xms32m -Xmn8m",
 }
+LOOK = 5.0  # seconds
+PATIENCE = 300  # seconds; others may have all workers for a while
 SLICES_PER_CORE = 2  # each costs some ten milliseconds, whatever it holds
 TASKS_PER_SLICE = 32  # so that it is seen how far long work is
 LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
@@ -67,13 +70,36 @@ class SparkEngine:
         with ThreadPoolExecutor(min(slices, at_once)) as pool:
             jobs = [pool.submit(context.runJob, work, list, [number]) for number in range(slices)]
             try:
-                for job in as_completed(jobs):
+                for job in self._ended(jobs):
                     yield from _results(job)
             except BaseException:
                 _cancel(context)
                 raise
             finally:
                 pool.shutdown(cancel_futures=True)
+
+    def _ended(self, jobs: Sequence[Future[list[Any]]]) -> Iterator[Future[list[Any]]]:
+        """The jobs as they end. Raises Unavailable when the master has not one worker for them for too long."""
+        waiting, seen = set(jobs), time.monotonic()
+        while waiting:
+            done, waiting = wait(waiting, LOOK, FIRST_COMPLETED)
+            yield from done
+            if done or self._has_workers():
+                seen = time.monotonic()
+            elif time.monotonic() - seen > PATIENCE:
+                raise Unavailable(
+                    f"The Spark master {self._master} has given no worker for {PATIENCE} s: start some, or free some."
+                )
+
+    def _has_workers(self) -> bool:
+        from py4j.protocol import Py4JError
+
+        if not self._master.startswith("spark:"):
+            return True
+        try:
+            return int(self._context._jsc.sc().getExecutorMemoryStatus().size()) > 1  # noqa: SLF001 - one is the driver
+        except (Py4JError, OSError):  # its Java is gone, which the jobs tell
+            return True
 
     def __enter__(self) -> Self:
         if find_java() is None:

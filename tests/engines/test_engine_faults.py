@@ -13,8 +13,10 @@ from signal import SIGKILL
 
 import psutil
 import pytest
+from clusters import spark_cluster
 
 import jobs.engines.dask as dask_engine
+import jobs.engines.spark as spark_engine
 from jobs.engines.dask import DaskEngine
 from jobs.engines.engine import Engine
 from jobs.engines.local import LocalEngine
@@ -143,6 +145,17 @@ def test_a_scheduler_without_workers_is_not_waited_for_for_ever(
         assert list(running.map(close_a_gate, [])) == []
         with pytest.raises(Unavailable, match=r"The Dask scheduler at tcp://127.0.0.1:\d+ has no worker"):
             list(running.map(close_a_gate, [1]))
+
+
+def test_a_master_without_workers_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark_engine, "PATIENCE", 2)
+    monkeypatch.setattr(spark_engine, "LOOK", 0.5)
+    with (
+        spark_cluster(tmp_path, workers=0) as master,
+        SparkEngine(2, master) as engine,
+        pytest.raises(Unavailable, match=f"The Spark master {master} has given no worker for 2 s: start some"),
+    ):
+        list(engine.map(abs, [1, 2]))
 
 
 @pytest.mark.parametrize("after", [0, 1])
