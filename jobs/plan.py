@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from jobs.commit import Fence, follow, follow_beyond
-from jobs.errors import Misconfigured, Superseded
+from jobs.errors import Misconfigured, Unavailable
 from jobs.inputs import find_input
 from jobs.source import SourceFile
 from jobs.spec import ModelSpec
@@ -79,7 +79,7 @@ class Plan:
 def plan(job: JobContext, selector: str = "as-of") -> Plan:
     """Resolve the version once, list the fragments, and note the state of the tables that this attempt began with.
 
-    Raises MissingPartition, UnknownVersion and Misconfigured, Superseded when another one was made for this run
+    Raises MissingPartition, UnknownVersion and Misconfigured, Unavailable when another one was made for this run
     meanwhile; and when there is nothing new to publish, whatever keeps the spec's database from following what is
     published.
     """
@@ -124,9 +124,9 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         no_shadow=no_shadow,
     )
     if _kept(job) != before:
-        raise Superseded(
-            f"Another plan was made for the run {job.run!r} of {spec.model} {partition} meanwhile, and holds: give "
-            f"each run a name of its own (--run)."
+        raise Unavailable(
+            f"Another plan was made for the run {job.run!r} of {spec.model} {partition} meanwhile: run plan again, and "
+            f"give runs of several people names of their own (--run)."
         )
     job.keep("plan", result)
     step("plan:kept")

@@ -8,7 +8,7 @@ import pytest
 from conftest import by_plan
 
 from jobs.context import JobContext
-from jobs.errors import Misconfigured, Superseded
+from jobs.errors import Misconfigured, Superseded, Unavailable
 from jobs.input_gate import input_gate
 from jobs.output_gate import output_gate
 from jobs.plan import Plan, plan
@@ -73,7 +73,7 @@ def test_a_plan_that_wakes_up_after_its_retry_takes_nothing_over(open_shop: Any)
         input_gate(job)
         score(job)
 
-    with pytest.raises(Superseded, match="Another plan was made for the run 'test' of toys 2026-01-16 meanwhile"):
+    with pytest.raises(Unavailable, match="Another plan was made for the run 'test' of toys 2026-01-16 meanwhile"):
         meanwhile("plan:resolved", retried, lambda: plan(job))
     output_gate(job)
     assert publish(job).publication.rows_in == 100
