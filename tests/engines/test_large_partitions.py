@@ -121,7 +121,9 @@ def prepare(source: Path, target: Path, engine: str) -> Shop:
     return shop
 
 
-@pytest.mark.parametrize("engine", ["local", pytest.param("dask", marks=pytest.mark.chaos), "spark"])
+@pytest.mark.parametrize(
+    "engine", ["local", *(pytest.param(name, marks=pytest.mark.chaos) for name in ("dask", "spark"))]
+)
 def test_ten_times_the_rows_take_the_memory_of_one_time(
     engine: str, trained_home: Path, tmp_path: Path, record_property: Any
 ) -> None:

@@ -77,7 +77,7 @@ def test_commits_to_other_partitions_are_waited_out(
     done = publish(job)
     assert done.sentence() == f"toys {DAY}: 119 rows by version 1 are published as table version 1, 1 rejected."
     again = publish(job)
-    assert again.sentence() == f"toys {DAY}: 119 rows by version 1 are published already; nothing was changed."
+    assert again == done
     assert between.calls == failures + 2  # the rejected rows follow
     assert rows(predictions_path(job.settings, job.spec)) == 119
     assert rows(rejected_path(job.settings, job.spec)) == 1
