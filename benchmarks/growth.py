@@ -14,16 +14,18 @@ from bench import HERE, PLACE, Session, bench, machine
 from chart import draw_growth
 from designs import ONE_CORE, OURS
 
-JOBS = ("plan", "input-gate", "score", "output-gate", "publish")
+JOBS = ("input-gate", "score", "output-gate", "publish")
 ROWS = (1_000_000, 10_000_000, 100_000_000)
 
 
 def jobs_of(home: Path, session: Session) -> dict[str, float]:
     """Seconds of each job after the plan, in the newest run of a session: from when each has left its result."""
-    runs = (home / "lamplighter" / "work" / session.model).glob(f"*/bench-{session.process.pid}-*")
-    newest = max(runs, key=lambda folder: (folder / "publish.json").stat().st_mtime)
-    ends = [(name, (newest / f"{name}.json").stat().st_mtime) for name in JOBS]
-    return {name: round(end - before, 3) for (_, before), (name, end) in pairwise(ends)}
+    runs = (home / "lamplighter" / "work" / session.model).glob(f"*/bench-{session.process.pid}-*/*/publish.json")
+    newest = max(
+        runs, key=lambda path: path.stat().st_mtime
+    ).parent  # named by the id of the plan, which lies beside it
+    ends = [newest.parent / "plan.json", *(newest / f"{name}.json" for name in JOBS)]
+    return {after.stem: round(after.stat().st_mtime - before.stat().st_mtime, 3) for before, after in pairwise(ends)}
 
 
 def main() -> None:
