@@ -140,7 +140,7 @@ class EngineChoice(Part):
     workers: int = Field(default=2, ge=1, le=1024)
     """Workers of an engine that this machine runs itself."""
     rows_per_fragment: int = Field(default=131_072, ge=1_000)
-    """Row groups are put together up to about this many rows."""
+    """Row groups are put together up to about this many rows, and no more are scored at a time."""
 
 
 class Retries(Part):
