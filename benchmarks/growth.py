@@ -21,9 +21,7 @@ ROWS = (1_000_000, 10_000_000, 100_000_000)
 def jobs_of(home: Path, session: Session) -> dict[str, float]:
     """Seconds of each job after the plan, in the newest run of a session: from when each has left its result."""
     runs = (home / "lamplighter" / "work" / session.model).glob(f"*/bench-{session.process.pid}-*/*/publish.json")
-    newest = max(
-        runs, key=lambda path: path.stat().st_mtime
-    ).parent  # named by the id of the plan, which lies beside it
+    newest = max(runs, key=lambda path: path.stat().st_mtime).parent  # of a plan, which lies beside it
     ends = [newest.parent / "plan.json", *(newest / f"{name}.json" for name in JOBS)]
     return {after.stem: round(after.stat().st_mtime - before.stat().st_mtime, 3) for before, after in pairwise(ends)}
 

@@ -25,4 +25,5 @@ def absent(*packages: str) -> Iterator[None]:
         yield
     finally:
         for name in hidden:
-            del modules[name]
+            if name in modules and modules[name] is None:  # another thread may have been here
+                del modules[name]

@@ -175,7 +175,7 @@ class _Look:
             return PlannedPartition(partition.key, State.no_input, f"{error}{kept}")
         except LamplighterError as error:
             return PlannedPartition(partition.key, State.refused, str(error))
-        rows = sum(sum(file.row_groups) for file in found.files)
+        rows = found.rows
         try:
             version = resolve(self.registry, self.spec.model, self.selector, partition.start)
         except LamplighterError as error:
@@ -194,8 +194,7 @@ class _Look:
         if (there.version, there.digest) != (version.number, version.digest):
             changed[State.stale_model] = f"version {there.version} is to be replaced by version {version.number}"
         if there.input_digest != found.digest():
-            rows = sum(sum(file.row_groups) for file in found.files)
-            changed[State.stale_input] = f"the input was delivered anew ({there.rows_in:,} rows, now {rows:,})"
+            changed[State.stale_input] = f"the input was delivered anew ({there.rows_in:,} rows, now {found.rows:,})"
         if there.code != code_digest(self.settings.models, self.spec.model):
             changed[State.stale_code] = "the spec, the pipeline or Lamplighter itself has changed"
         if not changed:

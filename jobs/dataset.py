@@ -220,8 +220,9 @@ def _instants(column: pa.ChunkedArray, label: Label) -> pa.ChunkedArray:
     """When labels were known, by timestamps, days or texts; without a zone they are in UTC."""
     found = column.type
     if pa.types.is_timestamp(found) or pa.types.is_date(found):
-        naive = column if pa.types.is_timestamp(found) and found.tz else column.cast(pa.timestamp("us"), safe=False)
-        return naive.cast(INSTANT, safe=False)
+        if not (pa.types.is_timestamp(found) and found.tz):
+            column = column.cast(pa.timestamp("us"), safe=False)
+        return column.cast(INSTANT, safe=False)
     if pa.types.is_null(found):
         return column.cast(INSTANT)
     if not (pa.types.is_string(found) or pa.types.is_large_string(found)):

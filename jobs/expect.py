@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from jobs.absent import absent
 from jobs.column_statistics import STATISTICS
 from jobs.errors import LamplighterError, Misconfigured, texts_of, without_values
-from jobs.frames import to_frame
+from jobs.frames import EXACT, to_frame
 from model_registry.evidence import Check, Severity
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = 5
 LONGEST = 60
-EXACT = 2**53
 BOUNDED = {"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
 OF_ROWS = {
     "expect_column_max_to_be_between",
@@ -102,9 +101,8 @@ class Question:
 
     def _look(self, frame: pd.DataFrame) -> dict[str, Any]:
         try:
-            found = _batch(frame).validate(self._expectation, result_format=BOUNDED)
-            return self._content(found)
-        except LamplighterError:
+            return self._content(_batch(frame).validate(self._expectation, result_format=BOUNDED))
+        except (LamplighterError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - of values that the library cannot write down, such as durations
             raise self._failed(without_values(error, texts_of(frame))) from None

@@ -11,6 +11,9 @@ from jobs.errors import Rejected
 if TYPE_CHECKING:
     import pandas as pd
 
+EXACT = 2**53
+"""Up to here every whole number is a float64."""
+
 
 def to_frame(table: pa.Table, **options: Any) -> pd.DataFrame:
     """The table as `to_pandas` gives it.

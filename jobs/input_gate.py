@@ -65,13 +65,13 @@ def input_gate(job: JobContext, purpose: str = "score") -> InputGateResult:
     """
     from jobs.report_page import write_page
 
-    partitions = training_window(job.spec, job.partition).partitions if purpose == "train" else (job.partition,)
     plan = job.recalled("plan", Plan) if purpose == "score" else None
     files = None
-    if purpose == "score" and job.spec.source.kind != "parquet":  # a table goes on; what the plan pinned is judged
-        plan = plan or job.recall("plan", Plan)
+    if purpose == "score" and (plan.spec if plan else job.spec).source.kind != "parquet":
+        plan = plan or job.recall("plan", Plan)  # a table goes on; what the plan pinned is judged
         files = [pinned(fragment.file for fragment in plan.fragments)]
     job = job.under(plan) if plan is not None else job
+    partitions = training_window(job.spec, job.partition).partitions if purpose == "train" else (job.partition,)
     result = judge_partitions(job.settings, job.spec, partitions, files=files, known=plan)
     job.keep("input-gate", result)
     step("input-gate:kept")

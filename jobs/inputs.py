@@ -23,16 +23,21 @@ if TYPE_CHECKING:
 class Input:
     """The files of a partition in their order, and the version of the Delta table that they are of.
 
-    `rows` is a digest of what they hold where they were made here, and may be other files of the same rows.
+    `content` is a digest of what they hold where they were made here, and may be other files of the same rows.
     """
 
     files: list[SourceFile]
     version: int | None = None
-    rows: str = ""
+    content: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return sum(sum(file.row_groups) for file in self.files)
 
     def digest(self) -> str:
         """What two inputs have in common that are the same."""
-        return self.rows or input_digest(self.files)
+        return self.content or input_digest(self.files)
 
 
 def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored: Stored | None = None) -> Input:
@@ -43,7 +48,7 @@ def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored
     stored, column = stored or spec.source, spec.source.column
     if stored.kind == "parquet":
         return Input(partition_files(settings.data, stored.path, column, partition, stored.ready))
-    version, rows = None, ""
+    version, content = None, ""
     if stored.kind == "delta":
         from jobs.delta_source import delta_files
 
@@ -52,13 +57,13 @@ def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored
     else:
         from jobs.sql_source import extract
 
-        places, rows = extract(settings.tables, spec, stored, partition)
+        places, content = extract(settings.tables, spec, stored, partition)
     files = [file for file in map(source_file, places) if sum(file.row_groups)]
     if not files:
         raise MissingPartition(
             f"{stored.path} has no rows for {partition}: wait for the feed, or check the spec's rule and the variables."
         )
-    return Input(files, version, rows)
+    return Input(files, version, content)
 
 
 def pinned(files: Iterable[str]) -> list[SourceFile]:

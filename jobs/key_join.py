@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.content_digest import canonical
+from jobs.frames import EXACT
 from jobs.key_hashes import with_one_zero
 from jobs.row_digest import row_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXACT = 2**53
 HASH = ["first", "second"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow.compute as pc
 
 from jobs.dataset import load_dataset
@@ -51,5 +50,5 @@ def performance(settings: Settings, spec: ModelSpec, partition: Partition, as_of
     there = places >= 0
     if not there.any():
         return Performance(partition.key, 0, {})
-    score = np.asarray(scores["score"].to_numpy(), dtype=np.float64)[places[there]]
+    score = scores["score"].to_numpy()[places[there]]
     return Performance(partition.key, int(there.sum()), measure(spec.task, labelled.target[there], score))

@@ -123,13 +123,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         shadow=shadow,
         no_shadow=no_shadow,
     )
-    if _kept(job) != before:
-        raise Unavailable(
-            f"Another plan was made for the run {job.run!r} of {spec.model} {partition} meanwhile: run plan again, and "
-            f"give runs of several people names of their own (--run)."
-        )
-    job.keep("plan", result)
-    step("plan:kept")
+    _keep(job, result, before)
     return result
 
 
@@ -139,6 +133,17 @@ def _kept(job: JobContext) -> bytes | None:
         return job.file("plan").read_bytes()
     except FileNotFoundError:
         return None
+
+
+def _keep(job: JobContext, result: Plan, before: bytes | None) -> None:
+    """Make it the run's plan, unless another one was made since."""
+    if _kept(job) != before:
+        raise Unavailable(
+            f"Another plan was made for the run {job.run!r} of {result.model} {result.partition} meanwhile: run plan "
+            f"again, and give runs of several people names of their own (--run)."
+        )
+    job.keep("plan", result)
+    step("plan:kept")
 
 
 def _left_behind(job: JobContext) -> LamplighterError | None:

@@ -14,7 +14,7 @@ LONGEST = 40
 """Characters of a name that PostgreSQL does not cut off with what is added to it."""
 STAGED = ("lamplighter_attempt", "lamplighter_number")
 """Columns of ours beside the key, while rows are on their way into a database."""
-BESIDE = ("_rejected", "_shadow")
+REJECTED, SHADOW = BESIDE = ("_rejected", "_shadow")
 """Ends of the names of tables that go with one of predictions: of its rejected rows, and of the shadow's scores."""
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
 

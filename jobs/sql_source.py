@@ -187,9 +187,10 @@ def _within(
 
 def _only_instants(connection: sa.Connection, spec: ModelSpec, stored: Stored) -> None:
     """Raise Rejected for what SQLite has in a column of instants or days and is none: such a row is in no partition."""
-    rows = rows_of(connection, stored.path, stored.query)
-    column = rows.c.get(spec.source.column)
-    if connection.dialect.name != "sqlite" or column is None or not isinstance(column.type, sa.DateTime | sa.Date):
+    if connection.dialect.name != "sqlite":
+        return
+    column = rows_of(connection, stored.path, stored.query).c.get(spec.source.column)
+    if column is None or not isinstance(column.type, sa.DateTime | sa.Date):
         return
     text = sa.type_coerce(column, sa.Text())
     odd = text.is_not(None) & ((sa.func.typeof(text) != "text") | sa.func.julianday(text).is_(None))

@@ -20,6 +20,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 from jobs.errors import Rejected, without_values
 from jobs.fragments import WrittenFile
+from jobs.spec_storage import REJECTED, SHADOW
 from jobs.storage import Place, reaching, storage_options
 
 if TYPE_CHECKING:
@@ -82,12 +83,12 @@ def predictions_path(settings: Settings, spec: ModelSpec) -> Place:
 
 def rejected_path(settings: Settings, spec: ModelSpec) -> Place:
     """The folder of the table of rejected rows."""
-    return settings.tables / f"{spec.output.table}_rejected"
+    return settings.tables / f"{spec.output.table}{REJECTED}"
 
 
 def shadow_path(settings: Settings, spec: ModelSpec) -> Place:
     """The folder of the table of what the version in staging would have published."""
-    return settings.tables / f"{spec.output.table}_shadow"
+    return settings.tables / f"{spec.output.table}{SHADOW}"
 
 
 def predictions_schema(key: pa.Schema) -> pa.Schema:

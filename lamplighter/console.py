@@ -35,14 +35,14 @@ def run_and_exit(job: str, work: Callable[[], object], result_file: Path | None,
     try:
         result = work()
     except LamplighterError as error:
-        with _beside(error):
+        with _beside():
             _write(result_file, {"job": job, **about, "status": STATUS[error.exit_code], **_of_error(error)})
         fail(error)
     except Exception as error:
         if is_full_disk(error):
             fail(disk_is_full())
         message = f"{type(error).__name__}: {error}"[:500]
-        with _beside(error):
+        with _beside():
             _write(result_file, {"job": job, **about, "status": "failed", "message": message, "result": None})
         raise
     message = sentence(result)
@@ -89,10 +89,9 @@ def _write(path: Path | None, content: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _beside(first: Exception) -> Iterator[None]:
+def _beside() -> Iterator[None]:
     """What cannot be written about an error is said, and does not hide the error."""
     try:
         yield
     except LamplighterError as error:
         log.error("%s", error)  # noqa: TRY400 - the sentence says it all
-        first.add_note(str(error))

@@ -20,7 +20,7 @@ def predictions(model: str) -> Asset:
 
 
 class EmittingJobOperator(JobOperator):
-    """A `JobOperator` that emits an event for an asset when, and only when, its job changed something.
+    """A `JobOperator` that emits an event for an asset when, and only when, its job changed something, or repeats that.
 
     A run whose parameter `assets` is `never` emits none: it is part of a backfill that emits one event at its end.
 

@@ -45,3 +45,17 @@ def test_a_part_that_ends_is_started_again_until_all_are_to_end(tmp_path: Path, 
         keeper.kill()
         keeper.wait()
     assert "ended with -9: it is started again" in (tmp_path / "log").read_text()
+
+
+def test_a_part_that_cannot_be_started_stops_no_other(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code = KEEP.replace('for name in ("one", "two")}', 'for name in ("one",)} | {"none": ["/no/such/program"]}')
+    with log.open("wb") as out:
+        keeper = subprocess.Popen([sys.executable, "-c", code], stdout=out, stderr=out, start_new_session=True)
+    try:
+        soon(lambda: "none cannot be started" in log.read_text() and psutil.Process(keeper.pid).children())
+        keeper.send_signal(signal.SIGTERM)
+        assert keeper.wait(30) == 0
+    finally:
+        keeper.kill()
+        keeper.wait()

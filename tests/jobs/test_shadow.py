@@ -175,6 +175,19 @@ def test_a_challenger_whose_files_are_gone_is_left_out(challenged: Shop, its_fil
     assert len(rows(challenged)) == 120
 
 
+def test_a_challenger_whose_scores_have_another_shape_is_left_out(
+    challenged: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(Scorer):
+        def score(self, *arguments: Any) -> Any:
+            return super().score(*arguments).reshape(-1, 1)
+
+    monkeypatch.setattr("jobs.shadow.load_scorer", lambda files: Odd(load_scorer(files).form))
+    published = score_partition(challenged.job(DAY)).publication
+    assert (published.shadow, published.rows_scored) == (None, 120)
+    assert "The shadow has none: " in by_plan(challenged.job(DAY)).recall("score", ScoreResult).sentence()
+
+
 @pytest.mark.parametrize("where", ["jobs.score.load_scorer", "jobs.shadow.load_scorer"])
 def test_a_challenger_that_needs_a_package_that_is_not_there_is_left_out(
     challenged: Shop, monkeypatch: pytest.MonkeyPatch, where: str
