@@ -18,7 +18,6 @@ from jobs.key_counts import COUNT, KeyCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     import pandas as pd
 
@@ -28,10 +27,9 @@ NOT_NUMBERS = "the column does not hold numbers"
 
 @dataclass
 class Statistic:
-    """The arguments of a check, a folder to use, and a way to have the library look at rows."""
+    """The arguments of a check, and a way to have the library look at rows."""
 
     arguments: Mapping[str, Any]
-    folder: Path
     look: Callable[[pd.DataFrame], dict[str, Any]]
 
     def __post_init__(self) -> None:
@@ -102,11 +100,11 @@ class Sum(Statistic):
 
 
 class Quantiles(Statistic):
-    """`column.median` and `column.quantile_values`: numbers wait in a file for their places in the order."""
+    """`column.median` and `column.quantile_values`: numbers wait on disk for their places in the order."""
 
     def begin(self) -> None:
         """Before the first batch."""
-        self._ranks = Ranks(self.folder / "numbers")
+        self._ranks = Ranks()
         self._asked = self.arguments.get("quantile_ranges", {}).get("quantiles", [])
         self._interpolation = self.arguments.get("allow_relative_error") or "nearest"
 
@@ -125,7 +123,7 @@ class Counted(Statistic):
 
     def begin(self) -> None:
         """Before the first batch."""
-        self._keys = KeyCounts(self.folder)
+        self._keys = KeyCounts()
         self._names: list[str] = []
 
     def add(self, columns: pa.Table) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +17,6 @@ import pyarrow as pa
 from jobs.diff_buckets import Bucketed, buckets_for, spread
 from jobs.errors import Misconfigured
 from jobs.key_join import places_among
-from jobs.settings import make_folder
 from jobs.storage import Place, open_parquet
 from jobs.table import (
     PARTITION,
@@ -123,16 +120,11 @@ def diff(job: JobContext, before: int | None = None, after: int | None = None, *
     old, new = _beside(job, after) if shadow else _sides(job, before, after)
     path = predictions_path(job.settings, job.spec)
     files = _files(path, old), _shadow_files(job, old) if shadow else _files(path, new)
-    make_folder(job.settings.cache, "LAMPLIGHTER_CACHE")
-    with TemporaryDirectory(prefix="diff-", dir=job.settings.cache) as scratch:
-        buckets = buckets_for(max(old.rows_scored, new.rows_scored))
-        sides = [
-            spread(side, job.spec.key, buckets, Path(scratch) / name)
-            for name, side in zip(("before", "after"), files, strict=True)
-        ]
-        found = _compare(sides[0], sides[1], job.spec.key)
-        low, high = min(s.low for s in sides), max(s.high for s in sides)
-        scores = [_histogram(side.scores(), low, high) for side in sides]
+    buckets = buckets_for(max(old.rows_scored, new.rows_scored))
+    sides = [spread(side, job.spec.key, buckets) for side in files]
+    found = _compare(sides[0], sides[1], job.spec.key)
+    low, high = min(s.low for s in sides), max(s.high for s in sides)
+    scores = [_histogram(side.scores(), low, high) for side in sides]
     newly, no_longer = _rejected(job, old, new)
     changes = np.concatenate(found.changes) if found.changes else np.empty(0)
     return Diff(
@@ -214,7 +206,7 @@ class _Found:
 
 def _compare(before: Bucketed, after: Bucketed, key: Sequence[str]) -> _Found:
     found = _Found(0, 0, 0, [], [])
-    for bucket in range(before.buckets):
+    for bucket in range(len(before.buckets)):
         _join(before.table(bucket), after.table(bucket), list(key), found)
     return found
 

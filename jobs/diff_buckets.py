@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,11 @@ import pyarrow as pa
 
 from jobs.key_hashes import with_one_zero
 from jobs.row_digest import row_hashes
+from jobs.spill import Piece, Spill
 from jobs.storage import open_parquet, read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from jobs.storage import Place
 
@@ -26,22 +25,21 @@ BATCH = 65_536
 
 @dataclass(frozen=True)
 class Bucketed:
-    """The buckets of one side, with the number of rows and the bounds of their scores."""
+    """One side: where the rows of each bucket lie, with the number of all rows and the bounds of their scores."""
 
-    folder: Path
-    buckets: int
+    spill: Spill
+    buckets: Sequence[Sequence[Piece]]
     rows: int
     low: float
     high: float
 
     def table(self, bucket: int) -> pa.Table:
         """One bucket: the key's columns and `score`."""
-        with pa.OSFile(str(_file(self.folder, bucket))) as file:
-            return pa.ipc.open_stream(file).read_all()
+        return self.spill.tables(self.buckets[bucket])
 
     def scores(self) -> Iterator[np.ndarray[Any, np.dtype[np.float64]]]:
         """The scores, bucket by bucket."""
-        for bucket in range(self.buckets):
+        for bucket in range(len(self.buckets)):
             yield self.table(bucket)["score"].to_numpy()
 
 
@@ -50,25 +48,21 @@ def buckets_for(rows: int) -> int:
     return max(1, min(MOST_BUCKETS, -(-rows // ROWS_PER_BUCKET)))
 
 
-def spread(files: Sequence[Place], key: Sequence[str], buckets: int, folder: Path) -> Bucketed:
-    """Read files of predictions batch by batch, and append each row to its bucket's file in `folder`."""
-    folder.mkdir(parents=True)
-    schema = pa.schema([read_schema(files[0]).field(name) for name in (*key, "score")]) if files else None
-    rows, low, high = 0, np.inf, -np.inf
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(pa.ipc.new_stream(str(_file(folder, number)), schema or _nothing(key)))
-            for number in range(buckets)
-        ]
-        for file in files:
-            for batch in open_parquet(file).iter_batches(BATCH, columns=[*key, "score"]):
-                table = pa.Table.from_batches([batch]).select([*key, "score"]).cast(schema)
-                bucket = _bucket(table, key, buckets)
-                for number in np.unique(bucket):
-                    writers[number].write_table(table.filter(pa.array(bucket == number)))
-                score = table["score"].to_numpy()
-                rows, low, high = rows + len(score), min(low, score.min()), max(high, score.max())
-    return Bucketed(folder, buckets, rows, float(low), float(high))
+def spread(files: Sequence[Place], key: Sequence[str], buckets: int) -> Bucketed:
+    """Read files of predictions batch by batch, and put each row into its bucket."""
+    schema = pa.schema([read_schema(files[0]).field(name) for name in (*key, "score")]) if files else _nothing(key)
+    spill, rows, low, high = Spill(), 0, np.inf, -np.inf
+    empty = spill.put_table(schema.empty_table())
+    pieces = [[empty] for _ in range(buckets)]
+    for file in files:
+        for batch in open_parquet(file).iter_batches(BATCH, columns=[*key, "score"]):
+            table = pa.Table.from_batches([batch]).select([*key, "score"]).cast(schema)
+            bucket = _bucket(table, key, buckets)
+            for number in np.unique(bucket):
+                pieces[number].append(spill.put_table(table.filter(pa.array(bucket == number))))
+            score = table["score"].to_numpy()
+            rows, low, high = rows + len(score), min(low, score.min()), max(high, score.max())
+    return Bucketed(spill, pieces, rows, float(low), float(high))
 
 
 def _bucket(table: pa.Table, key: Sequence[str], buckets: int) -> np.ndarray[Any, Any]:
@@ -77,7 +71,3 @@ def _bucket(table: pa.Table, key: Sequence[str], buckets: int) -> np.ndarray[Any
 
 def _nothing(key: Sequence[str]) -> pa.Schema:
     return pa.schema([*(pa.field(name, pa.null()) for name in key), pa.field("score", pa.float64())])
-
-
-def _file(folder: Path, bucket: int) -> Path:
-    return folder / f"{bucket:03d}.arrow"

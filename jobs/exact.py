@@ -7,12 +7,15 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+
+from jobs.spill import Piece, Spill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+BLOCK = 8 << 17
 _HALF = 27
 _SIGN = np.uint64(1 << 63)
 
@@ -78,21 +81,20 @@ def _total(numbers: np.ndarray[Any, np.dtype[np.int64]]) -> int:
 
 
 class Ranks:
-    """The value at any place of the ascending order of many numbers, which lie in a file.
+    """The value at any place of the ascending order of many numbers, which lie on disk.
 
-    Radix selection: four times over the file, 16 bits of a value each time.
+    Radix selection: four times over all of them, 16 bits of a value each time.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         self.count = 0
-        self._path = path
+        self._spill = Spill()
 
     def add(self, values: Floats) -> None:
         """Add values, shape (n,), none of them NaN."""
         bits = np.ascontiguousarray(values + 0.0).view(np.uint64)
         ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN)
-        with self._path.open("ab") as file:
-            file.write(ordered.tobytes())
+        self._spill.put(pa.py_buffer(ordered))
         self.count += len(values)
 
     def quantile(self, share: float, interpolation: str) -> float:
@@ -128,6 +130,6 @@ class Ranks:
         return float(np.where(found & _SIGN, found ^ _SIGN, ~found).view(np.float64)[0])
 
     def _read(self) -> Iterator[np.ndarray[Any, np.dtype[np.uint64]]]:
-        with self._path.open("rb") as file:
-            while block := file.read(8 << 17):
-                yield np.frombuffer(block, np.uint64)
+        for start in range(0, self._spill.size, BLOCK):
+            piece = Piece(start, min(BLOCK, self._spill.size - start))
+            yield np.frombuffer(self._spill.get(piece), np.uint64)

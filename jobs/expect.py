@@ -22,7 +22,6 @@ from model_registry.evidence import Check, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import pandas as pd
 
@@ -57,13 +56,13 @@ def columns_of(check: InputCheck) -> list[str]:
 class Question:
     """One input check about rows that come in batches."""
 
-    def __init__(self, asked: InputCheck, folder: Path) -> None:
+    def __init__(self, asked: InputCheck) -> None:
         self.asked = asked
         self._expectation = make(asked)
         self._rows = self._nulls = self._considered = self._unexpected = 0
         self._examples: list[Any] = []
         statistic = STATISTICS.get(asked.expectation)
-        self._statistic = statistic(asked.arguments, folder, self._look) if statistic else None
+        self._statistic = statistic(asked.arguments, self._look) if statistic else None
 
     def add(self, table: pa.Table, frame: pd.DataFrame) -> None:
         """Look at a batch; `frame` holds its rows for pandas. Raises Misconfigured when that cannot be done."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -26,7 +24,7 @@ from jobs.steps import step
 from jobs.table import publishable
 from jobs.threads import in_threads
 from jobs.treat import treat
-from jobs.unique_keys import unique_keys
+from jobs.unique_keys import UniqueKeys
 from model_registry.evidence import Check, GateReport
 
 if TYPE_CHECKING:
@@ -100,16 +98,15 @@ def judge_partitions(
     asked = list(dict.fromkeys(name for check in spec.input_checks for name in columns_of(check)))
     empties = [[empty(file.path, needed_columns(spec)) for file in mine] for mine in files]
     schema = _schema(spec, files, empties, partitions, subject)
-    with TemporaryDirectory(prefix="lamplighter-gate-") as scratch:
-        questions = _questions(spec, Path(scratch))
-        judge = _Batches(questions, pa.schema([schema.field(name) for name in asked]), batch_rows)
-        found = [_judge_partition(spec, *one, judge) for one in zip(partitions, files, empties, strict=True)]
-        judge.finish()
-        checks = _always(spec, found)
-        if all(one.rows for one in found):
-            per_table = [c for c in spec.input_checks if c.expectation.startswith("expect_table_")]
-            checks += [_worst(_table_checks(check, found), partitions) for check in per_table]
-            checks += [question.answer() for question in questions]
+    per_table, per_column = _kinds(spec.input_checks)
+    questions = [Question(check) for check in per_column]
+    judge = _Batches(questions, pa.schema([schema.field(name) for name in asked]), batch_rows)
+    found = [_judge_partition(spec, *one, judge) for one in zip(partitions, files, empties, strict=True)]
+    judge.finish()
+    checks = _always(spec, found)
+    if all(one.rows for one in found):
+        checks += [_worst(_table_checks(check, found), partitions) for check in per_table]
+        checks += [question.answer() for question in questions]
     digest = _digest([file for mine in files for file in mine], known)
     return InputGateResult(GateReport("input gate", subject, tuple(checks)), sum(one.rows for one in found), digest)
 
@@ -143,15 +140,10 @@ def _schema(
     return common_schema([table for tables in empties for table in tables], columns, subject)
 
 
-def _questions(spec: ModelSpec, scratch: Path) -> list[Question]:
-    """The checks of columns, each with a folder of its own."""
-    made = []
-    for number, check in enumerate(spec.input_checks):
-        if not check.expectation.startswith("expect_table_"):
-            folder = scratch / f"check-{number}"
-            folder.mkdir()
-            made.append(Question(check, folder))
-    return made
+def _kinds(checks: Sequence[InputCheck]) -> tuple[list[InputCheck], list[InputCheck]]:
+    """Those of each partition as a whole, and those of columns."""
+    of_tables = [check for check in checks if check.expectation.startswith("expect_table_")]
+    return of_tables, [check for check in checks if check not in of_tables]
 
 
 class _Batches:
@@ -194,17 +186,17 @@ def _judge_partition(
         for batch in read_batches(file.path, None, types.names, judge.rows):
             yield publishable(in_types(batch, types, file.path), where)
 
-    with unique_keys() as keys:
+    keys = UniqueKeys()
 
-        def look(file: SourceFile) -> int:
-            rows = 0
-            for batch in keys_of(file):
-                rows += len(batch)
-                keys.add(_with_key(batch))
-            return rows
+    def look(file: SourceFile) -> int:
+        rows = 0
+        for batch in keys_of(file):
+            rows += len(batch)
+            keys.add(_with_key(batch))
+        return rows
 
-        rows = sum(in_threads(look, files))
-        twice = keys.duplicates(lambda: (batch for file in files for batch in map(_with_key, keys_of(file))))
+    rows = sum(in_threads(look, files))
+    twice = keys.duplicates(lambda: (batch for file in files for batch in map(_with_key, keys_of(file))))
     for file in files if len(judge.schema) else ():
         for batch in read_batches(file.path, None, judge.schema.names, judge.rows):
             judge.add(in_types(batch, judge.schema, file.path))
@@ -245,7 +237,7 @@ def _always(spec: ModelSpec, found: Sequence[_Found]) -> list[Check]:
 def _table_checks(check: InputCheck, found: Sequence[_Found]) -> list[Check]:
     made = []
     for one in found:
-        question = Question(check, Path())
+        question = Question(check)
         question.count(one.rows)
         made.append(question.answer())
     return made

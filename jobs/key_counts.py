@@ -1,6 +1,6 @@
-"""How often each key occurs, exactly and in bounded memory: keys go to files by their hash, and each file is counted.
+"""How often each key occurs, exactly and in bounded memory: keys go to shares by their hash, and each share is counted.
 
-The hash only says in which file a key is looked at; keys are compared as they are, so there is no false alarm.
+The hash only says in which share a key is looked at; keys are compared as they are, so there is no false alarm.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ import pyarrow.compute as pc
 
 from jobs.key_hashes import with_one_zero
 from jobs.row_digest import row_hashes
+from jobs.spill import Spill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from jobs.spill import Piece
 
 COUNT, FIRST = "count", "first"
 HELD = 262_144
-FILES = 256
+SHARES = 256
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,14 @@ class Duplicates:
 
 
 class KeyCounts:
-    """Counts keys (the rows of some columns). At most about `held` different ones are in memory before they go to disk.
+    """Counts keys (the rows of some columns). At most about `held` different ones wait in memory."""
 
-    The files lie in `folder`, which must be there, be empty, and be removed by the caller.
-    """
-
-    def __init__(self, folder: Path, held: int = HELD) -> None:
+    def __init__(self, held: int = HELD) -> None:
         self.rows = 0
-        self._folder = folder
         self._held = held
         self._pending: list[pa.Table] = []
-        self._writers: dict[int, pa.RecordBatchFileWriter] = {}
+        self._spill = Spill()
+        self._shares: dict[int, list[Piece]] = {}
 
     def add(self, keys: pa.Table) -> None:
         """Count the rows of a table; all tables have the same columns and types."""
@@ -56,25 +55,19 @@ class KeyCounts:
         if sum(map(len, self._pending)) > self._held:
             self._pending = [_counted(pa.concat_tables(self._pending))]
             if len(self._pending[0]) > self._held // 2:
-                self._spill(self._pending.pop())
+                self._put_aside(self._pending.pop())
 
     def groups(self) -> Iterator[pa.Table]:
-        """Every key once, over several tables: its columns `c0`, `c1` ..., COUNT, and FIRST, the number of its row.
-
-        Nothing can be added any more.
-        """
-        if not self._writers:
+        """Every key once, over several tables: its columns `c0`, `c1` ..., COUNT, and FIRST, the number of its row."""
+        if not self._shares:
             if self._pending:
                 yield _counted(pa.concat_tables(self._pending))
             return
         if self._pending:
-            self._spill(pa.concat_tables(self._pending))
+            self._put_aside(pa.concat_tables(self._pending))
             self._pending = []
-        for writer in self._writers.values():
-            writer.close()
-        for number in sorted(self._writers):
-            with pa.OSFile(str(self._path(number))) as file:
-                yield _counted(pa.ipc.open_file(file).read_all())
+        for _, pieces in sorted(self._shares.items()):
+            yield _counted(self._spill.tables(pieces))
 
     def duplicates(self, examples: int) -> Duplicates:
         """The keys that more than one row has, the first `examples` of them in the order of their first rows."""
@@ -89,22 +82,15 @@ class KeyCounts:
             first = sorted(first, key=itemgetter(-1))[:examples]
         return Duplicates(keys, rows, tuple(row[:-2] for row in first))
 
-    def _spill(self, groups: pa.Table) -> None:
+    def _put_aside(self, groups: pa.Table) -> None:
         names = [name for name in groups.column_names if name not in {COUNT, FIRST}]
-        file_of = (row_hashes(groups.select(names))[1] % np.uint64(FILES)).astype(np.int64)
-        order = np.argsort(file_of, kind="stable")
-        numbers, starts = np.unique(file_of[order], return_index=True)
+        share_of = (row_hashes(groups.select(names))[1] % np.uint64(SHARES)).astype(np.int64)
+        order = np.argsort(share_of, kind="stable")
+        numbers, starts = np.unique(share_of[order], return_index=True)
         ordered = groups.take(pa.array(order))
         for number, start, end in zip(numbers, starts, [*starts[1:], len(order)], strict=True):
-            self._writer(int(number), groups.schema).write_table(ordered.slice(start, end - start))
-
-    def _writer(self, number: int, schema: pa.Schema) -> pa.RecordBatchFileWriter:
-        if number not in self._writers:
-            self._writers[number] = pa.ipc.new_file(str(self._path(number)), schema)
-        return self._writers[number]
-
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number}.arrow"
+            piece = self._spill.put_table(ordered.slice(start, end - start))
+            self._shares.setdefault(int(number), []).append(piece)
 
 
 def _python(value: Any) -> Any:

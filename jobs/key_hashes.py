@@ -6,7 +6,7 @@ some hundred thousand partitions): "perhaps" is for jobs/key_counts.py to look i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 
 from jobs.content_digest import fixed
 from jobs.row_digest import row_hashes
+from jobs.spill import Piece, Spill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from jobs.siphash import Words
 
@@ -28,16 +28,13 @@ SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
 class KeyHashes:
-    """Takes the hashes of keys. At most `held` of them are in memory, the others in `folder`.
+    """Takes the hashes of keys. At most `held` of them are in memory, the others on disk."""
 
-    The folder must be there, and be removed by the caller.
-    """
-
-    def __init__(self, folder: Path, held: int = HELD) -> None:
-        self._folder = folder
+    def __init__(self, held: int = HELD) -> None:
         self._held = np.empty(held, np.uint64)
         self._count = 0
-        self._runs: list[tuple[Path, Words]] = []
+        self._spill = Spill()
+        self._runs: list[tuple[int, np.ndarray[Any, np.dtype[np.int64]]]] = []
 
     def add(self, hashes: Words) -> None:
         """Take what `key_hashes` gives for some keys."""
@@ -45,7 +42,7 @@ class KeyHashes:
             fits = len(self._held) - self._count
             self._held[self._count :] = hashes[:fits]
             hashes, self._count = hashes[fits:], len(self._held)
-            self._spill()
+            self._put_aside()
         self._held[self._count : self._count + len(hashes)] = hashes
         self._count += len(hashes)
 
@@ -53,7 +50,7 @@ class KeyHashes:
         """Whether two rows may have the same key; False is certain."""
         if not self._runs:
             return _has_twins(self._sorted())
-        self._spill()
+        self._put_aside()
         return any(_has_twins(share) for share in self._shares())
 
     def _sorted(self) -> Words:
@@ -62,23 +59,18 @@ class KeyHashes:
         held.sort()
         return held
 
-    def _spill(self) -> None:
+    def _put_aside(self) -> None:
         """Write the hashes in their order, with the places where each share of all possible hashes begins."""
         run = self._sorted()
         bounds = np.arange(SHARES, dtype=np.uint64) << np.uint64(56)
-        starts = np.append(np.searchsorted(run, bounds), len(run)).astype(np.uint64)
-        path = self._folder / f"{len(self._runs)}.hashes"
-        run.tofile(path)
-        self._runs.append((path, starts))
+        starts = np.append(np.searchsorted(run, bounds), len(run))
+        self._runs.append((self._spill.put(pa.py_buffer(run)).start, starts * run.itemsize))
 
     def _shares(self) -> Iterator[Words]:
         """The hashes of each share, from all runs, in order."""
         for share in range(SHARES):
-            parts = [
-                np.fromfile(path, np.uint64, int(starts[share + 1] - starts[share]), offset=8 * int(starts[share]))
-                for path, starts in self._runs
-            ]
-            together = np.concatenate(parts)
+            pieces = [Piece(run + int(at[share]), int(at[share + 1] - at[share])) for run, at in self._runs]
+            together = np.concatenate([np.frombuffer(self._spill.get(piece), np.uint64) for piece in pieces])
             together.sort()
             yield together
 

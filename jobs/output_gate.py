@@ -22,14 +22,13 @@ from jobs.steps import step
 from jobs.storage import Place, read_schema
 from jobs.table import predictions_path, rejected_path, same_types
 from jobs.threads import in_threads
-from jobs.unique_keys import unique_keys
+from jobs.unique_keys import UniqueKeys
 from model_registry.evidence import Check, GateReport
 
 if TYPE_CHECKING:
     from jobs.context import JobContext
     from jobs.key_counts import Duplicates
     from jobs.spec import Bounds, ModelSpec
-    from jobs.unique_keys import UniqueKeys
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,11 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
     schemas = [pa.schema([read_schema(path).field(name) for name in key]) for path in [*good, *bad]]
     alike = all(schema == schemas[0] for schema in schemas)
     one_type = alike and (not schemas or same_types(schemas[0], table))
-    scored_rows, scores = RowDigest(), ScoreStatistics()
-    with unique_keys() as keys:
-        for digest, found in in_threads(lambda path: _scores_of(path, key, keys if alike else None), good):
-            scored_rows.merge(digest)
-            scores.merge(found)
-        twice = keys.duplicates(lambda: (batch for path in good for batch in read_batches(str(path), None, key)))
+    scored_rows, scores, keys = RowDigest(), ScoreStatistics(), UniqueKeys()
+    for digest, found in in_threads(lambda path: _scores_of(path, key, keys if alike else None), good):
+        scored_rows.merge(digest)
+        scores.merge(found)
+    twice = keys.duplicates(lambda: (batch for path in good for batch in read_batches(str(path), None, key)))
     rejects, reasons = RowDigest(), Counter[str]()
     for digest, counted in in_threads(lambda path: _rejects_of(path, key), bad):
         rejects.merge(digest)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -17,19 +14,18 @@ from jobs.key_counts import Duplicates, KeyCounts
 from jobs.key_hashes import KeyHashes, key_hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
 NONE = Duplicates(0, 0, ())
 
 
 class UniqueKeys:
-    """Looks at the keys of batches of rows, which are without nulls and have one type; see `unique_keys`.
+    """Looks at the keys of batches of rows, which are without nulls and have one type, in bounded memory.
 
     Keys often count up: then the ends of each batch say all. From the first batch on that does not, keys are hashed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
         self._lock = Lock()
         self._ends: list[tuple[int, int]] = []
         self._hashes: KeyHashes | None = None
@@ -44,16 +40,14 @@ class UniqueKeys:
             if ends is not None:
                 self._ends.append(ends)
             elif hashes is not None:
-                self._hashes = self._hashes or KeyHashes(self._folder)
+                self._hashes = self._hashes or KeyHashes()
                 self._hashes.add(hashes)
 
     def duplicates(self, again: Callable[[], Iterable[pa.Table]]) -> Duplicates:
         """The keys that more than one row has; `again` gives all of them once more, in the order of the rows."""
         if not self._perhaps_twice(again):
             return NONE
-        counts = self._folder / "counts"
-        counts.mkdir()
-        keys = KeyCounts(counts)
+        keys = KeyCounts()
         for batch in again():
             keys.add(batch)
         return keys.duplicates(EXAMPLES)
@@ -62,17 +56,10 @@ class UniqueKeys:
         if self._hashes is None and all(a[1] < b[0] for a, b in pairwise(sorted(self._ends))):
             return False
         if self._ends:  # whose keys were not hashed
-            self._hashes = KeyHashes(self._folder)
+            self._hashes = KeyHashes()
             for batch in again():
                 self._hashes.add(key_hashes(batch))
         return self._hashes is not None and self._hashes.perhaps_twice()
-
-
-@contextmanager
-def unique_keys() -> Iterator[UniqueKeys]:
-    """Something to look at keys with, in bounded memory: the rest lies on disk as long as this is entered."""
-    with TemporaryDirectory(prefix="lamplighter-gate-") as scratch:
-        yield UniqueKeys(Path(scratch))
 
 
 def ends_of(keys: pa.Table) -> tuple[int, int] | None:

@@ -111,14 +111,13 @@ def test_every_expectation_that_a_spec_may_name_is_compared() -> None:
 
 
 @pytest.mark.parametrize(("expectation", "arguments"), CHECKS)
-def test_batches_of_any_size_get_the_verdict_of_the_whole(expectation: str, arguments: Any, tmp_path: Any) -> None:
+def test_batches_of_any_size_get_the_verdict_of_the_whole(expectation: str, arguments: Any) -> None:
     check, rows = asked(expectation, arguments), table()
     whole = _batch(rows.to_pandas()).validate(make(check), result_format=BOUNDED).to_json_dict()
     assert not whole["exception_info"].get("exception_message")
     answers = []
     for size in (1, 7, 1000):
-        (tmp_path / str(size)).mkdir()
-        question = Question(check, tmp_path / str(size))
+        question = Question(check)
         for start in range(0, ROWS, size):
             batch = rows.slice(start, size)
             question.add(batch, frame_of(batch))
@@ -155,20 +154,20 @@ def test_the_report_of_a_window_does_not_depend_on_the_batches(shop: Any) -> Non
         ("equal", {"column_A": "whole", "column_B": "geo"}, ("[1, {'lat': 1.5, 'lon': 2.0}]",)),
     ],
 )
-def test_lists_and_structs_may_be_examples(expectation: str, arguments: Any, shown: Any, tmp_path: Any) -> None:
+def test_lists_and_structs_may_be_examples(expectation: str, arguments: Any, shown: Any) -> None:
     rows = pa.table({"stops": [[1, 2], [3]], "geo": [{"lat": 1.5, "lon": 2.0}] * 2, "whole": pa.array([1, None])})
     name = (
         "expect_column_pair_values_to_be_equal" if expectation == "equal" else f"expect_column_values_to_{expectation}"
     )
-    question = Question(asked(name.replace("to_in", "to_be_in"), arguments), tmp_path)
+    question = Question(asked(name.replace("to_in", "to_be_in"), arguments))
     answer = ask(question, rows)
     assert not answer.passed
     assert answer.values[: len(shown)] == shown
 
 
 @pytest.mark.parametrize("column", ["text", "at"])
-def test_a_statistic_of_numbers_wants_numbers(column: str, tmp_path: Any) -> None:
-    question = Question(asked("expect_column_mean_to_be_between", {"column": column, "min_value": 0}), tmp_path)
+def test_a_statistic_of_numbers_wants_numbers(column: str) -> None:
+    question = Question(asked("expect_column_mean_to_be_between", {"column": column, "min_value": 0}))
     with pytest.raises(Misconfigured, match=r"could not be evaluated with .* the column does not hold numbers"):
         question.add(table(), table().to_pandas())
 
@@ -190,8 +189,8 @@ def test_sums_do_not_depend_on_the_batches(values: list[float], cut: int) -> Non
 
 @given(values=FINITE.filter(bool), share=st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 0.99, 1.0]))
 @pytest.mark.parametrize("interpolation", ["nearest", "lower", "higher"])
-def test_quantiles_are_those_of_pandas(values: Any, share: float, interpolation: str, tmp_path_factory: Any) -> None:
-    ranks = Ranks(tmp_path_factory.mktemp("ranks") / "numbers")
+def test_quantiles_are_those_of_pandas(values: Any, share: float, interpolation: str) -> None:
+    ranks = Ranks()
     for value in values:
         ranks.add(np.array([value]))
     expected = pd.Series(values).quantile(share, interpolation=interpolation)
@@ -203,14 +202,13 @@ def ask(question: Question, rows: pa.Table) -> Check:
     return question.answer()
 
 
-def test_instants_and_days_that_no_calendar_of_python_has_are_told_in_a_sentence(tmp_path: Any) -> None:
+def test_instants_and_days_that_no_calendar_of_python_has_are_told_in_a_sentence() -> None:
     rows = pa.table({"at": pa.array([2**62, 5], pa.timestamp("us"))})
     for name, arguments in (
         ("max_to_be_between", {"max_value": 1}),
         ("most_common_value_to_be_in_set", {"value_set": [1]}),
     ):
-        (folder := tmp_path / name).mkdir()
-        question = Question(asked(f"expect_column_{name}", {"column": "at", **arguments}), folder)
+        question = Question(asked(f"expect_column_{name}", {"column": "at", **arguments}))
         with pytest.raises(Misconfigured, match=r"could not be evaluated with .*: OverflowError: date value out of"):
             ask(question, rows)
     days = pa.table({"day": pa.array([2**30, 5], pa.int32()).cast(pa.date32())})
@@ -226,15 +224,15 @@ def test_instants_and_days_that_no_calendar_of_python_has_are_told_in_a_sentence
         (pa.array([2**30] * 2, pa.int32()).cast(pa.date32()), f"{2**30} as date32[day]"),
     ],
 )
-def test_a_key_that_no_calendar_of_python_has_is_shown_as_its_number(keys: Any, shown: str, tmp_path: Any) -> None:
-    counts = KeyCounts(tmp_path)
+def test_a_key_that_no_calendar_of_python_has_is_shown_as_its_number(keys: Any, shown: str) -> None:
+    counts = KeyCounts()
     counts.add(pa.table([keys, pa.array(["a"] * len(keys))], names=["a", "b"]))
     assert counts.duplicates(3).first == ((shown, "a"),)
 
 
 @given(keys=st.lists(st.tuples(st.integers(0, 9), st.text("ab", max_size=2)), max_size=60), held=st.integers(1, 20))
-def test_keys_are_counted_exactly_however_little_is_held(keys: Any, held: int, tmp_path_factory: Any) -> None:
-    counts = KeyCounts(tmp_path_factory.mktemp("keys"), held)
+def test_keys_are_counted_exactly_however_little_is_held(keys: Any, held: int) -> None:
+    counts = KeyCounts(held)
     schema = pa.schema([("a", pa.int64()), ("b", pa.string())])
     for start in range(0, len(keys), 7):
         part = keys[start : start + 7]
