@@ -51,7 +51,7 @@ class JobContext:
     @property
     def folder(self) -> Path:
         """The folder of this run: the same run finds what its earlier jobs left, another run does not."""
-        return self.settings.work / self.spec.model / self.partition.key / _folder_name(self.run)
+        return self.settings.work / self.spec.model / self.partition.key / file_name(self.run)
 
     def under(self, plan: Plan) -> JobContext:
         """The same by a plan of this run, and by the spec that it was made with, whatever the spec says now."""
@@ -106,7 +106,7 @@ class JobContext:
             return open_registry(self.settings)
 
 
-def _folder_name(run: str) -> str:
-    """A run's name as a file name; names that had to be changed get a digest, so that they stay different."""
-    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", run)[:80]
-    return safe if safe == run and run not in {".", ".."} else f"{safe}-{sha256(run.encode()).hexdigest()[:8]}"
+def file_name(name: str) -> str:
+    """A name as one of a file; names that had to be changed get a digest, so that they stay different."""
+    safe = re.sub(r"[^A-Za-z0-9._+-]", "_", name)[:80]
+    return safe if safe == name and name not in {".", ".."} else f"{safe}-{sha256(name.encode()).hexdigest()[:8]}"

@@ -41,7 +41,12 @@ class PartitionSchedule:
 
     def tick(self, partition: Partition) -> datetime:
         """When the partition is run (UTC)."""
-        return self._from_local(self._next(self._local(self._anchor(partition))))
+        calendar = self.calendar
+        return self._from_local(self._next(calendar.local(calendar.after(partition) if self.ended else partition)))
+
+    def is_due(self, partition: Partition, now: datetime) -> bool:
+        """Whether the partition has begun (or ended) by `now`, so that a run of it makes sense at all."""
+        return self._anchor(partition) <= now
 
     def newest(self, now: datetime) -> Partition:
         """The first of the partitions that are run at the last tick up to `now`."""

@@ -172,7 +172,7 @@ class ModelSpec(Part):
     """One sentence for the people who will meet it in Airflow and MLflow."""
     owner: str = Field(min_length=1)
     """Who answers for it."""
-    tags: tuple[str, ...] = ()
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
     """Tags of its DAGs."""
     task: Literal["classification", "regression"]
     """`classification` scores the probability of the class 1, `regression` a number."""

@@ -51,7 +51,8 @@ class Schedules(Part):
     end: date | None = None
     """Last day whose partitions are scheduled; runs by hand and backfills do not mind."""
     catch_up: bool = False
-    """Whether the scheduler runs the partitions that were missed while a DAG was paused."""
+    """Whether the scheduler runs what was missed for longer than a week, too: since a DAG was paused, or since `start`
+    when it is new. Of the last week it leaves nothing out."""
 
     def faults(self, every: Every) -> list[str]:
         """What does not go together, in words."""

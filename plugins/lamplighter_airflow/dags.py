@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
+from math import ceil
 
 from airflow.sdk import DAG, Param, chain
 from airflow.sdk.exceptions import AirflowFailException
 
-from jobs.errors import InvalidSpec
+from jobs.context import file_name
+from jobs.errors import InvalidSpec, Misconfigured
 from jobs.partition import EXAMPLE, Every
 from jobs.settings import Settings
 from jobs.spec import ModelSpec
@@ -38,6 +40,8 @@ batch fit to be scored?) → **score** → **output gate** (does everything add 
 
 Owner: {owner}. Spec: `models/{model}/model.yaml`.
 """
+AT_ONCE = 4
+"""So many partitions of a model are scored at a time."""
 CANDIDATE = "{{ ti.xcom_pull(task_ids='judge')['candidate'] }}"
 RETRAIN_DOC = """\
 ### {description}
@@ -81,7 +85,7 @@ def score_dag(spec: ModelSpec) -> DAG:
             description="each: DAGs that wait for these predictions are told. never: they are not.",
         ),
     }
-    with _dag("score", spec, spec.schedules.score, SCORE_DOC, params, max_active_runs=4) as dag:
+    with _dag("score", spec, spec.schedules.score, SCORE_DOC, params, _runs_at_once(spec)) as dag:
         publish = EmittingJobOperator(task_id="publish", job="publish", model=spec.model, asset=predictions(spec.model))
         chain(
             *wait_for_partition(spec),
@@ -118,13 +122,16 @@ def retrain_dag(spec: ModelSpec) -> DAG:
 
 
 def dags_of_all_models(kind: str, build: Callable[[ModelSpec], DAG]) -> Iterator[DAG]:
-    """One DAG a model. A model with an invalid spec gets one that says so, and the others are not disturbed."""
+    """One DAG a model. One that no DAG can be made of gets one that says why, and the others are not disturbed."""
     models = Settings.from_environment().models
     for name in model_names(models):
         try:
-            yield build(load_spec(models, name))
-        except InvalidSpec as error:
-            yield _invalid(f"{kind}_{name}", str(error))
+            dag = build(load_spec(models, name))
+        except (InvalidSpec, Misconfigured) as error:
+            dag = _invalid(f"{kind}_{name}", str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this model's, and the file makes those of all
+            dag = _invalid(f"{kind}_{name}", f"models/{name}: {type(error).__name__}: {error}")
+        yield dag
 
 
 def _dag(
@@ -151,8 +158,15 @@ def _dag(
         params=params,
         doc_md=doc.format(**{**vars(spec), "schedule": when, "to": spec.promotion.to.value, "late": about_late(spec)}),
         deadline=deadline(spec) if kind == "score" else None,
-        default_args=task_defaults(spec),
+        default_args=task_defaults(spec) | ({"max_active_tis_per_dag": AT_ONCE} if kind == "score" else {}),
     )
+
+
+def _runs_at_once(spec: ModelSpec) -> int:
+    """So many that runs which only wait for their partitions keep no other one from being scheduled."""
+    schedule = spec.schedules.score
+    wait = (schedule.wait if schedule else None) or timedelta(0)
+    return AT_ONCE + ceil(wait / timedelta(**{f"{spec.source.every}s": 1}))
 
 
 def _job(spec: ModelSpec, job: str, *arguments: str) -> JobOperator:
@@ -177,10 +191,15 @@ def _partition_param(spec: ModelSpec) -> Param:
     )
 
 
-def _invalid(dag_id: str, faults: str) -> DAG:
+def _invalid(name: str, faults: str) -> DAG:
     from airflow.sdk import task
 
-    with DAG(dag_id=dag_id, schedule=None, tags=["lamplighter", "invalid-spec"], doc_md=f"```\n{faults}\n```") as dag:
+    with DAG(
+        dag_id=file_name(name).replace("+", "_"),
+        schedule=None,
+        tags=["lamplighter", "invalid-spec"],
+        doc_md=f"```\n{faults}\n```",
+    ) as dag:
 
         @task(retries=0)
         def spec() -> None:

@@ -7,7 +7,7 @@ ticks a day does a day several times, and every hourly one does an hour twice wh
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.exceptions import InvalidPartitionKeyError
@@ -18,6 +18,8 @@ from airflow.timetables.trigger import CronPartitionTimetable
 from jobs.errors import Misconfigured
 from jobs.partition import KEY_FORMAT, Calendar, Every, Partition
 from jobs.schedule import PartitionSchedule
+
+FORGOTTEN_AFTER = timedelta(days=7)
 
 
 class PartitionTimetable(CronPartitionTimetable):
@@ -45,15 +47,21 @@ class PartitionTimetable(CronPartitionTimetable):
         return cls(PartitionSchedule(data["cron"], calendar, data["ended"]))
 
     def next_dagrun_info_v2(self, *, last_dagrun_info: DagRunInfo | None, restriction: Any) -> DagRunInfo | None:
-        """The run after the last one; without catch-up not one that an older tick had run."""
+        """The run after the last one; without catch-up not one that was due more than a week ago.
+
+        Airflow asks again each time when it reads the DAG, also while as many runs are at work as may be, and after it
+        was down: what was due in the meantime is not to be left out then.
+        """
         calendar, now = self.schedule.calendar, utcnow()
         candidates = []
-        if last_dagrun_info is not None and last_dagrun_info.partition_key is not None:
-            candidates.append(calendar.after(calendar.parse(last_dagrun_info.partition_key)))
+        following = self._following(last_dagrun_info)
+        if following is not None:
+            candidates.append(following)
         if restriction.earliest is not None:
             earliest = self.localize_partition_datetime(restriction.earliest)
             candidates.append(calendar.starting_at_or_after(earliest))
-        if not restriction.catchup or not candidates:
+        forgotten = following is None or self.schedule.tick(following) < now - FORGOTTEN_AFTER
+        if not candidates or (forgotten and not restriction.catchup):
             candidates.append(self.schedule.newest(now))
         found = max(candidates, key=lambda partition: partition.start)
         if restriction.latest is not None and found.start > self._last_instant(restriction.latest):
@@ -61,13 +69,27 @@ class PartitionTimetable(CronPartitionTimetable):
         return _info(found, self.schedule.tick(found))
 
     def iter_partition_dagrun_infos(self, *, earliest: datetime, latest: datetime) -> Iterator[DagRunInfo]:
-        """The partitions that begin in the closed interval, whose bounds are wall-clock times: those of a backfill."""
-        calendar = self.schedule.calendar
+        """The partitions that begin in the closed interval, whose bounds are wall-clock times: those of a backfill.
+
+        Those that have not begun (or ended, if that is what the schedule waits for) are left to the schedule.
+        """
+        calendar, now = self.schedule.calendar, utcnow()
         last = self.localize_partition_datetime(latest)
         at = calendar.starting_at_or_after(self.localize_partition_datetime(earliest))
-        while at.start <= last:
+        while at.start <= last and self.schedule.is_due(at, now):
             yield _info(at, at.start)
             at = calendar.after(at)
+
+    def _following(self, last: DagRunInfo | None) -> Partition | None:
+        """The partition after that of the last run, whose key may be one of a calendar that the spec had before."""
+        if last is None or last.partition_key is None:
+            return None
+        calendar = self.schedule.calendar
+        try:
+            return calendar.after(calendar.parse(last.partition_key))
+        except Misconfigured:
+            began = last.partition_date
+            return None if began is None else calendar.starting_at_or_after(began + timedelta(microseconds=1))
 
     def _decode_partition_date(self, partition_key: str) -> datetime:
         try:

@@ -33,7 +33,7 @@ print(json.dumps(times | {"heavy": sorted(heavy & set(sys.modules)), "dags": {
         "edges": sorted(f"{t.task_id} > {d}" for t in dag.tasks for d in t.downstream_task_ids),
         "tags": sorted(dag.tags), "owner": sorted({t.owner for t in dag.tasks}),
         "retries": sorted({t.retries for t in dag.tasks}), "doc": dag.doc_md,
-        "schedule": type(dag.timetable).__name__, "params": sorted(dag.params),
+        "runs": dag.max_active_runs, "schedule": type(dag.timetable).__name__, "params": sorted(dag.params),
     } for name, dag in found.items()}}))
 """
 
@@ -123,6 +123,34 @@ def test_a_model_with_an_invalid_spec_says_so_and_disturbs_no_other(tmp_path: Pa
     assert dags["score_flight_delays"]["graph"].startswith("plan")
     assert dags["score_arrival_minutes"]["graph"] == "spec"
     assert "model.yaml:6: task = 'guessing'" in dags["score_arrival_minutes"]["doc"]
+
+
+def test_whatever_is_in_a_folder_of_models_disturbs_no_other(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(PROJECT / "models", models)
+    shutil.copytree(models / "flight_delays", models / "copy of flight_delays")
+    (models / "a folder" / "model.yaml").mkdir(parents=True)
+    shutil.copytree(models / "arrival_minutes", models / "tagged")
+    spec = models / "tagged" / "model.yaml"
+    text = spec.read_text().replace("model: arrival_minutes", "model: tagged")
+    spec.write_text(text.replace("tags: [flights,", f"tags: [{'x' * 101},"))
+    dags = look(models)["dags"]
+    assert dags["score_flight_delays"]["graph"].startswith("plan")
+    broken = {n.split("-")[0]: d["doc"] for n, d in dags.items() if d["graph"] == "spec" and n.startswith("score_")}
+    assert sorted(broken) == ["score_a_folder", "score_copy_of_flight_delays", "score_tagged"]
+    assert "There is no model 'a folder'" in broken["score_a_folder"]
+    assert "must be the name of its folder" in broken["score_copy_of_flight_delays"]
+    assert "tags.0 = 'xxx" in broken["score_tagged"]
+
+
+def test_runs_that_wait_keep_none_from_being_scheduled(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(PROJECT / "models", models)
+    spec = models / "flight_delays" / "model.yaml"
+    spec.write_text(spec.read_text().replace("partition: begins}", "partition: begins, wait: 36h}"))
+    dags = look(models)["dags"]
+    assert dags["score_flight_delays"]["runs"] == 4 + 2
+    assert dags["score_arrival_minutes"]["runs"] == 4 + 1
 
 
 def test_the_specs_of_the_repository_are_valid() -> None:

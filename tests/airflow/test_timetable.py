@@ -13,6 +13,8 @@ from jobs.schedule import PartitionSchedule
 from lamplighter_airflow.timetable import PartitionTimetable
 
 ZONES = ["UTC", "America/New_York", "Australia/Lord_Howe"]
+AT_MIDNIGHT = ["Africa/Cairo", "America/Havana", "America/Santiago"]
+"""Their clocks are put forward at midnight, so that a day begins at one."""
 CRONS = [
     "0 0 * * *",
     "30 2 * * *",
@@ -42,6 +44,11 @@ def scheduled(timetable: PartitionTimetable, earliest: datetime, latest: datetim
         found.append(info)
 
 
+@pytest.fixture(autouse=True)
+def after_that_year(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamplighter_airflow.timetable.utcnow", lambda: pendulum.datetime(2027, 1, 2))
+
+
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("cron", CRONS)
 @pytest.mark.parametrize(("every", "ended"), [(Every.day, False), (Every.day, True), (Every.hour, True)])
@@ -59,7 +66,10 @@ def test_a_year_has_no_gap_no_overlap_and_no_partition_twice(cron: str, zone: st
     anchors = [p.end if ended else p.start for p in partitions]
     assert all(run.run_after >= anchor for run, anchor in zip(runs, anchors, strict=True))
     assert [run.partition_date for run in runs] == [p.start for p in partitions]
-    if every is Every.day:
+    ticks = [run.run_after for run in runs]
+    if every is Every.day:  # what is found from the clock alone is the first that a tick runs
+        for n in range(7, len(runs), 11):
+            assert timetable.schedule.newest(ticks[n]).key == runs[ticks.index(ticks[n])].partition_key
         backfilled = list(timetable.iter_partition_dagrun_infos(earliest=START, latest=END))
         assert [r.partition_key for r in backfilled] == [r.partition_key for r in runs]
         assert [r.partition_date for r in backfilled] == [r.partition_date for r in runs]
@@ -119,6 +129,55 @@ def test_without_catch_up_all_partitions_of_the_newest_tick_are_run_and_no_older
         found.append(info)
     assert [str(i.partition_key) for i in found] == [f"2026-03-0{d}" for d in range(2, 9)] + ["2026-03-09"]
     assert {i.run_after for i in found[:7]} == {pendulum.datetime(2026, 3, 9, 6)}
+
+
+@pytest.mark.parametrize("zone", AT_MIDNIGHT)
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_day_without_a_midnight_is_run_when_it_begins_or_ends(zone: str, ended: bool) -> None:
+    timetable = made("0 0 * * *", zone, Every.day, ended=ended)
+    runs = scheduled(timetable, START, END)
+    assert len(runs) == 365
+    for run in runs:
+        partition = timetable.schedule.calendar.parse(str(run.partition_key))
+        assert run.run_after == (partition.end if ended else partition.start)
+        assert timetable.schedule.newest(run.run_after) == partition
+
+
+@pytest.mark.parametrize(("behind", "expected"), [(3, "2026-03-05"), (6, "2026-03-05"), (9, "2026-03-13")])
+def test_without_catch_up_nothing_of_the_last_week_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, behind: int, expected: str
+) -> None:
+    """As Airflow asks while its limit of runs is reached, or when it was down; it asks anew each time."""
+    now = pendulum.datetime(2026, 3, 5 + behind, 9)
+    monkeypatch.setattr("lamplighter_airflow.timetable.utcnow", lambda: now)
+    timetable = made("0 6 * * *", "UTC", Every.day, ended=True)
+    (last,) = timetable.iter_partition_dagrun_infos(
+        earliest=datetime(2026, 3, 4, tzinfo=UTC), latest=datetime(2026, 3, 4, tzinfo=UTC)
+    )
+    found = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=TimeRestriction(START, None, False))
+    assert found is not None
+    assert found.partition_key == expected
+
+
+def test_the_schedule_goes_on_when_the_spec_has_another_calendar_now() -> None:
+    daily = made("0 6 * * *", "UTC", Every.day, ended=True)
+    (last,) = daily.iter_partition_dagrun_infos(
+        earliest=datetime(2026, 12, 30, tzinfo=UTC), latest=datetime(2026, 12, 30, tzinfo=UTC)
+    )
+    hourly = made("5 * * * *", "UTC", Every.hour, ended=True)
+    found = hourly.next_dagrun_info_v2(last_dagrun_info=last, restriction=TimeRestriction(START, None, True))
+    assert found is not None
+    assert found.partition_key == "2026-12-30T01"
+
+
+@pytest.mark.parametrize(("ended", "last"), [(True, "2026-05-05"), (False, "2026-05-06")])
+def test_a_backfill_leaves_what_is_to_come_to_the_schedule(
+    monkeypatch: pytest.MonkeyPatch, ended: bool, last: str
+) -> None:
+    monkeypatch.setattr("lamplighter_airflow.timetable.utcnow", lambda: pendulum.datetime(2026, 5, 6, 9))
+    timetable = made("0 0 * * *", "UTC", Every.day, ended=ended)
+    found = list(timetable.iter_partition_dagrun_infos(earliest=pendulum.datetime(2026, 5, 3), latest=END))
+    assert found[-1].partition_key == last
 
 
 def test_a_timetable_is_read_back_as_it_was_written() -> None:
