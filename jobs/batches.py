@@ -61,7 +61,7 @@ def _batches(
             check_texts(pa.Table.from_batches([piece]), path)
             held.append(piece)
             while sum(map(len, held)) >= rows:
-                table = pa.Table.from_batches(held).select(list(columns))
+                table = without_views(pa.Table.from_batches(held).select(list(columns)))
                 yield table.slice(0, rows)
                 held = table.slice(rows).to_batches()
     except BROKEN as error:
@@ -69,7 +69,15 @@ def _batches(
             raise _NoDictionaryError from error
         raise unreadable(path, error) from error
     if any(map(len, held)):
-        yield pa.Table.from_batches(held).select(list(columns))
+        yield without_views(pa.Table.from_batches(held).select(list(columns)))
+
+
+def without_views(table: pa.Table) -> pa.Table:
+    """The table with texts in Arrow's usual form, for which it has all of its functions."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            table = table.set_column(place, field.name, table[place].cast(pa.string()))
+    return table
 
 
 def source_tables(

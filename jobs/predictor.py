@@ -31,15 +31,19 @@ FEATURES = "features.json"
 TRUSTED = (
     "builtins.object",  # a dtype in make_column_selector
     "collections.OrderedDict",
+    "functools.partial",  # of functions that are trusted themselves, such as check_array in histogram boosting
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
     "numpy.dtype",
+    "numpy.number",
     "sklearn._loss._loss.CyHalfBinomialLoss",
     "sklearn._loss._loss.CyHalfGammaLoss",
     "sklearn._loss._loss.CyHalfMultinomialLoss",
     "sklearn._loss._loss.CyHalfPoissonLoss",
     "sklearn._loss._loss.CyHalfSquaredError",
+    "sklearn._loss._loss.CyHalfTweedieLoss",
+    "sklearn._loss._loss.CyHalfTweedieLossIdentity",
     "sklearn._loss.link.IdentityLink",
     "sklearn._loss.link.Interval",
     "sklearn._loss.link.LogLink",
@@ -50,11 +54,17 @@ TRUSTED = (
     "sklearn._loss.loss.HalfMultinomialLoss",
     "sklearn._loss.loss.HalfPoissonLoss",
     "sklearn._loss.loss.HalfSquaredError",
+    "sklearn._loss.loss.HalfTweedieLoss",
+    "sklearn._loss.loss.HalfTweedieLossIdentity",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.calibration._TemperatureScaling",
     "sklearn.compose._column_transformer._RemainderColsList",
     "sklearn.compose._column_transformer.make_column_selector",
     "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils.validation.check_array",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
     "xgboost.sklearn.XGBRFClassifier",
@@ -110,7 +120,13 @@ def save_predictor(folder: Path, pipeline: Pipeline, spec: ModelSpec) -> None:
     import skops.io
 
     folder.mkdir(parents=True, exist_ok=True)
-    archive = _canonical(skops.io.dumps(pipeline))
+    try:
+        archive = _canonical(skops.io.dumps(pipeline))
+    except RecursionError:  # a scorer that early stopping keeps, for instance
+        raise Misconfigured(
+            f"The pipeline of {spec.model} refers to itself and cannot be kept: give early stopping no `scoring` of "
+            f"its own."
+        ) from None
     unknown = [t for t in skops.io.get_untrusted_types(data=archive) if t not in TRUSTED]
     if unknown:
         raise Misconfigured(

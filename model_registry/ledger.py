@@ -29,6 +29,10 @@ class LedgerSession:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
+    def check(self) -> None:
+        """Raise when the database has ended this transaction, and so given the lock to others."""
+        self._connection.execute(sa.select(1))
+
     def append(self, promotion: Promotion) -> None:
         """Record a promotion; it counts once the transaction ends without an error."""
         self._connection.execute(PROMOTIONS.insert().values(**vars(promotion)))
@@ -52,6 +56,13 @@ class LedgerSession:
         query = sa.select(ALIAS_MOVES.c.version).where(mine).order_by(ALIAS_MOVES.c.id.desc()).limit(1)
         found = self._connection.execute(query).scalar_one_or_none()
         return None if found is None else int(found)
+
+    def noted_at(self, model: str, stage: Stage, version: int | None) -> datetime | None:
+        """When it was noted the last time that the alias of a stage was left at a version."""
+        mine = sa.and_(ALIAS_MOVES.c.model == model, ALIAS_MOVES.c.stage == stage, ALIAS_MOVES.c.version == version)
+        query = sa.select(ALIAS_MOVES.c.recorded_at).where(mine).order_by(ALIAS_MOVES.c.id.desc()).limit(1)
+        found: datetime | None = self._connection.execute(query).scalar_one_or_none()
+        return found
 
     def keep_evidence(self, digest: str, model: str, version: int, decision: str, at: datetime) -> None:
         """Keep the text of a decision under its digest; the same decision again is kept once."""

@@ -7,28 +7,30 @@ two is finished by any later command.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from model_registry.codec import digest, from_json, to_json
 from model_registry.demands import approved, judged, passed, recorded, same_champion, withdrawal
-from model_registry.errors import Misconfigured, Rejected
+from model_registry.errors import Misconfigured, Rejected, Unavailable
 from model_registry.metric_gate import Action, Decision
-from model_registry.requests import Outcome, PromotionResult, Request
+from model_registry.requests import Outcome, PromotionResult, Request, carried_out
 from model_registry.roll_back import (
     earlier,
     lost,
+    nothing_new,
     nothing_to_return_to,
     nothing_to_withdraw,
     passed_over,
+    repeated,
+    rolled_back,
     target,
     told,
-    told_before,
 )
 from model_registry.semver import change, following
-from model_registry.settle import settle
+from model_registry.settle import Moves, settle
 from model_registry.steps import step
 from model_registry.store import RegistryStore, Stage, Version
 from model_registry.timeline import END_OF_TIME, Kind, Promotion, began, current, effective, standing, withdrawn
@@ -105,7 +107,7 @@ class Registry:
             text, evidence = to_json(kept), digest(kept)
             session.keep_evidence(evidence, candidate.model, candidate.number, text, request.recorded_at)
             self._append(session, candidate, request, _kind(request), champion, evidence)
-        return self._follow(candidate.model, _result(candidate, request))
+        return self._follow(candidate.model, carried_out(candidate, request))
 
     def archive(self, candidate: Version, request: Request) -> PromotionResult:
         """Put a version aside: nobody returns to it by itself. Raises Rejected for the version in production."""
@@ -139,7 +141,8 @@ class Registry:
             gone = lost(self.store, now)
             by = None if gone else earlier(production, now, bad, request.id)
             if by is not None:
-                return self._nothing_new(by, now)
+                mine = request.id is not None and by.request == request.id and now in {None, by}
+                return repeated(self.store, by) if mine else nothing_new(self.store, by, now)
             if now is None or bad not in {None, now.version}:
                 raise Rejected(nothing_to_withdraw(model, bad, now))
             to = target(self.store, history, request.recorded_at)
@@ -149,8 +152,7 @@ class Registry:
             session.append(_withdrawing(now, to, replace(request, effective_from=start), history))
             step("promotion:appended")
         sentence = told(model, to, start, now.version, request.reason) + passed_over(production, start, to)
-        result = PromotionResult(Outcome.rolled_back, to, Stage.production, start, sentence, now.version)
-        return self._follow(model, result)
+        return self._follow(model, rolled_back(to, start, sentence, now.version))
 
     @contextmanager
     def _settled(self, model: str, moving: int | None = None, *, mending: bool = False) -> Iterator[LedgerSession]:
@@ -158,17 +160,32 @@ class Registry:
 
         `mending` leaves them alone when the version in production is lost, which is what is to be mended.
         """
-        refusal = None
-        with self.ledger.locked(model) as session:
+        refusal, moves = None, Moves(moving)
+        with self._noted(model, moves) as session:
             step("promotion:locked")
             try:
                 if not mending or not self._lost(session, model):
-                    settle(self.store, session, model, moving)
+                    settle(self.store, session, model, moves)
                 yield session
             except (Rejected, Misconfigured) as error:
                 refusal = error
         if refusal is not None:
             raise refusal
+
+    @contextmanager
+    def _noted(self, model: str, moves: Moves) -> Iterator[LedgerSession]:
+        """The model's lock. Should it be lost with the database while an alias is moved, that is put right at once.
+
+        Others may have moved it meanwhile, and only this process knows that the last one to do so was not a person.
+        """
+        try:
+            with self.ledger.locked(model) as session:
+                yield session
+        except Unavailable:
+            if moves.done:
+                with suppress(Unavailable, Misconfigured), self.ledger.locked(model) as session:
+                    settle(self.store, session, model, Moves(done=moves.done))
+            raise
 
     def _lost(self, session: LedgerSession, model: str) -> bool:
         return lost(self.store, current(session.history(model, Stage.production), datetime.now(UTC)))
@@ -200,17 +217,13 @@ class Registry:
     def _follow(self, model: str, result: PromotionResult) -> PromotionResult:
         """Let the aliases follow what the ledger has just committed."""
         step("promotion:recorded")
-        with self.ledger.locked(model) as session:
+        moves = Moves()
+        with self._noted(model, moves) as session:
             step("alias:locked")
-            settle(self.store, session, model)
+            settle(self.store, session, model, moves)
             step("alias:noted")
         step("promotion:settled")
         return result
-
-    def _nothing_new(self, by: Promotion, now: Promotion | None) -> PromotionResult:
-        version = recorded(self.store, now) if now else None
-        words = told_before(by, now)
-        return PromotionResult(Outcome.unchanged, version, Stage.production, by.effective_from, words, by.replaces)
 
 
 def _row(
@@ -254,7 +267,7 @@ def _done(history: list[Promotion], candidate: Version, request: Request) -> Pro
         there = [p for p in history if (p.stage, p.version) == (request.stage, candidate.number)][-1]
         words = f"{candidate} is staged."
     if request.id is not None and there.request == request.id:
-        return _result(candidate, replace(request, effective_from=there.effective_from, until=there.until))
+        return carried_out(candidate, replace(request, effective_from=there.effective_from, until=there.until))
     return PromotionResult(Outcome.unchanged, candidate, request.stage, None, words)
 
 
@@ -276,16 +289,6 @@ def _kept_back(history: list[Promotion], decision: Decision, request: Request) -
     if by is None or request.by_name or request.stage is not Stage.production:
         return None
     return PromotionResult(Outcome.kept, decision.candidate, None, None, withdrawal(decision.candidate, by))
-
-
-def _result(candidate: Version, request: Request) -> PromotionResult:
-    if request.stage is not Stage.production:
-        words = f"{candidate} waits in {request.stage}."
-        return PromotionResult(Outcome.staged, candidate, request.stage, request.effective_from, words)
-    words = f"{candidate} is in production from {request.effective_from:%Y-%m-%d %H:%M} UTC on"
-    if request.until is not None:
-        words += f" until {request.until:%Y-%m-%d %H:%M} UTC, by an override ({request.reason})"
-    return PromotionResult(Outcome.promoted, candidate, Stage.production, request.effective_from, f"{words}.")
 
 
 def _withdrawing(now: Promotion, to: Version | None, request: Request, history: list[Promotion]) -> Promotion:

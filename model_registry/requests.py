@@ -62,3 +62,14 @@ class PromotionResult:
     effective_from: datetime | None
     sentence: str
     withdrawn: int | None = None
+
+
+def carried_out(candidate: Version, request: Request) -> PromotionResult:
+    """The answer to a request that was carried out."""
+    if request.stage is not Stage.production:
+        words = f"{candidate} waits in {request.stage}."
+        return PromotionResult(Outcome.staged, candidate, request.stage, request.effective_from, words)
+    words = f"{candidate} is in production from {request.effective_from:%Y-%m-%d %H:%M} UTC on"
+    if request.until is not None:
+        words += f" until {request.until:%Y-%m-%d %H:%M} UTC, by an override ({request.reason})"
+    return PromotionResult(Outcome.promoted, candidate, Stage.production, request.effective_from, f"{words}.")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from model_registry.demands import recorded
 from model_registry.errors import UnknownVersion
+from model_registry.requests import Outcome, PromotionResult
+from model_registry.store import Stage
 from model_registry.timeline import Kind, Promotion, before, effective, withdrawn
 
 if TYPE_CHECKING:
@@ -91,4 +94,24 @@ def nothing_to_return_to(now: Promotion) -> str:
     return (
         f"{now.model} was never in production with another version than {now.version} that passed its gate: there is "
         f"nothing to roll back to. Retrain, or promote another version with an override."
+    )
+
+
+def rolled_back(to: Version | None, start: datetime, sentence: str, bad: int) -> PromotionResult:
+    """The answer to a roll back that was carried out."""
+    return PromotionResult(Outcome.rolled_back, to, Stage.production, start, sentence, bad)
+
+
+def repeated(store: RegistryStore, by: Promotion) -> PromotionResult:
+    """The answer that the same request got, or would have got had it not been cut off: nobody may know of it yet."""
+    bad = by.version if by.replaces is None else by.replaces
+    to = None if by.version == bad else recorded(store, by)
+    return rolled_back(to, by.effective_from, told(by.model, to, by.effective_from, bad, by.reason), bad)
+
+
+def nothing_new(store: RegistryStore, by: Promotion, now: Promotion | None) -> PromotionResult:
+    """The answer when what is asked for was done before."""
+    version = recorded(store, now) if now else None
+    return PromotionResult(
+        Outcome.unchanged, version, Stage.production, by.effective_from, told_before(by, now), by.replaces
     )

@@ -1,14 +1,16 @@
 """Bringing the aliases of a model in step with its ledger, and telling what was cut off from what was moved by hand.
 
 The ledger notes where it left each alias. An alias that is where it was left, while the ledger has moved on, belongs to
-a move that was cut off (or to an override that expired): it is finished. An alias that is neither where it was left nor
-where it should be was moved by hand: honoured and recorded if the version has passed evidence, refused if not.
+a move that was cut off (or to an override that expired): it is finished. So does one that points to a version which a
+row names and which was not noted since: a move that came late, after others or after its override's end. Any other
+alias was moved by hand: honoured and recorded if the version has passed evidence, refused if not.
 """
 
 from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,23 +22,36 @@ from model_registry.store import RegistryStore, Stage, Version
 from model_registry.timeline import Kind, Promotion, current, standing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from model_registry.ledger import LedgerSession
 
 log = logging.getLogger(__name__)
 
 
-def settle(store: RegistryStore, session: LedgerSession, model: str, moving: int | None = None) -> None:
+@dataclass
+class Moves:
+    """What is known of aliases beyond the ledger.
+
+    `expected` is a version that is about to be moved: an alias that points to it is no surprise. `done` are the moves
+    that this process made, whether or not the ledger could take note of them.
+    """
+
+    expected: int | None = None
+    done: set[tuple[Stage, int | None]] = field(default_factory=set)
+
+
+def settle(store: RegistryStore, session: LedgerSession, model: str, moves: Moves | None = None) -> None:
     """Bring every alias of the model in step with the ledger. The model's lock must be held.
 
-    `moving` is a version that is about to be moved: an alias that points to it is no surprise. Raises Misconfigured,
-    with the remedy, for an alias that was moved by hand to a version without passed evidence, and for a version in
-    production that was deleted.
+    Raises Misconfigured, with the remedy, for an alias that was moved by hand to a version without passed evidence, and
+    for a version in production that was deleted.
     """
     for stage in (Stage.production, Stage.staging, Stage.archived):  # a move by hand of one empties the later ones
-        _settle_stage(store, session, model, stage, moving)
+        _settle_stage(store, session, model, stage, moves or Moves())
 
 
-def _settle_stage(store: RegistryStore, session: LedgerSession, model: str, stage: Stage, moving: int | None) -> None:
+def _settle_stage(store: RegistryStore, session: LedgerSession, model: str, stage: Stage, moves: Moves) -> None:
     now = datetime.now(UTC)
     history = session.history(model)
     row = current([p for p in history if p.stage is stage], now) if stage is Stage.production else None
@@ -46,11 +61,15 @@ def _settle_stage(store: RegistryStore, session: LedgerSession, model: str, stag
         if row is not None and row.until is not None:
             _show_override(store, row)  # it may have been renewed
         return
-    by_hand = there not in {wanted, left}
+    ours = (stage, there) in moves.done
+    late = there not in {wanted, left, None} and (ours or _came_late(session, history, stage, there))
+    by_hand = there not in {wanted, left} and not late
     if by_hand and there is not None and stage is not Stage.archived:
-        if there != moving:
+        if there != moves.expected:
             _follow_hand(store, session, model, stage, there, now)
         return
+    session.check()  # MLflow has no locks: whoever has lost ours must not move anything any more
+    moves.done.add((stage, wanted))
     if row is not None:
         _bring_to_production(store, row)
     else:
@@ -59,10 +78,21 @@ def _settle_stage(store: RegistryStore, session: LedgerSession, model: str, stag
         was = "deleted" if there is None else f"moved to version {there}"
         now_it = "is taken away" if wanted is None else f"points to version {wanted} again"
         log.warning("The alias %s@%s was %s by hand: it %s.", model, stage, was, now_it)
-    if stage is Stage.production and left != wanted:
-        _hide_override(store, model, left)
+    if late:
+        log.warning("A move of %s@%s to version %s came late: it points to version %s.", model, stage, there, wanted)
+        session.note_alias(model, stage, there, now)
+    for number in {left, there} - {wanted} if stage is Stage.production else ():
+        _hide_override(store, model, number)
     step("alias:moved")
     session.note_alias(model, stage, wanted, now)
+
+
+def _came_late(session: LedgerSession, history: Sequence[Promotion], stage: Stage, there: int | None) -> bool:
+    """Whether somebody of ours set out to move the alias there, and nobody noted since that it is there."""
+    rows = [(row, history[: n + 1]) for n, row in enumerate(history) if (row.stage, row.version) == (stage, there)]
+    noted = session.noted_at(history[0].model, stage, there) if rows else None
+    since = [(row, then) for row, then in rows if noted is None or row.recorded_at > noted]
+    return any(standing(then, stage, row.recorded_at) == there for row, then in since)
 
 
 def _bring_to_production(store: RegistryStore, row: Promotion) -> None:

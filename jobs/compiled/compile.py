@@ -55,7 +55,7 @@ class Compilation:
 def compile_predictor(predictor: Predictor) -> Plan:
     """The plan that gives the scores of a fitted predictor. Raises NotCompiledError, with a sentence that says why."""
     pipeline, features = predictor.pipeline, predictor.features
-    names = getattr(pipeline, "feature_names_in_", None)
+    names = next((getattr(s, "feature_names_in_", None) for _, s in pipeline.steps if not isinstance(s, str)), None)
     if names is None or list(names) != list(features):
         raise NotCompiledError("The pipeline does not compile: it was not fitted on the features by name and in order.")
     given = tuple(Text(name) if kind == FeatureKind.category.value else Number(name) for name, kind in features.items())
@@ -65,7 +65,8 @@ def compile_predictor(predictor: Predictor) -> Plan:
         raise NotCompiledError("The pipeline does not compile: it knows fewer than two classes.")
     try:
         model = _model(pipeline, Matrix(given), work, classes=classes, decision=False)
-        plan = Plan(predictor.task, dict(features), gather(work.columns, work.lookups), model)
+        columns = gather([*work.columns, *work.lookups.checked], work.lookups)
+        plan = Plan(predictor.task, dict(features), columns, model)
         check_plan(plan)
     except NotCompiledError as error:
         raise NotCompiledError(f"The pipeline does not compile: {error}.") from error

@@ -37,6 +37,8 @@ XGBOOST_FINISH = {
 }
 CATEGORICAL, DEFAULT_LEFT, MISSING_ZERO, MISSING_NAN = 1, 2, 4, 8
 """Bits of LightGBM's decision_type."""
+ZERO = 1.0000000180025095e-35
+"""LightGBM's kZeroThreshold, 1e-35 as float32: its dense prediction takes whatever is not farther from 0 as 0."""
 ZERO_IS_NULL = Step("replace", (0.0, float("nan")))
 """What a sparse matrix leaves out is a null to XGBoost, and 0 to LightGBM."""
 
@@ -92,6 +94,7 @@ def _lightgbm_nodes(tree: dict[str, str]) -> Nodes:
         raise NotCompiledError("LightGBM with categories or linear trees of its own is not covered: encode them before")
     if (decision & MISSING_ZERO).any():
         raise NotCompiledError("LightGBM with zero_as_missing is not covered")
+    threshold = np.where(threshold == -ZERO, np.nextafter(threshold, -np.inf), threshold)  # that value is a zero, too
     as_zero = (decision & MISSING_NAN) == 0
     children = [numbers(name, np.int64) for name in ("left_child", "right_child")]
     left, right = (np.where(child < 0, inner + ~child, child) for child in children)

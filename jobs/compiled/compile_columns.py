@@ -7,17 +7,20 @@ what comes out is the table.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from jobs.compiled.expressions import Expression, Lookups, Text
-from jobs.compiled.form import Doubles, Flags, NotCompiledError, Number, Step
+from jobs.compiled.expressions import Coded, Expression, Lookups, Text
+from jobs.compiled.form import Flags, NotCompiledError, Number, Step
 
 UNKNOWN = "\0 a value that is no key"
 FINITE = Step("refuse_infinite")
+SMALL, LARGE = 1 << 16, 1 << 24
+"""Cells of a table of codes and outputs: up to so many it is laid out, and beyond so many it is not made at all."""
 Frame = Any
 
 
@@ -52,6 +55,8 @@ def _column_transformer(step: Any, given: Matrix, lookups: Lookups) -> Matrix:
     if given.sparse:
         raise NotCompiledError("ColumnTransformer on a sparse matrix is not covered")
     found: list[Expression] = []
+    for column in given.columns:  # those that nobody takes, too
+        lookups.only_check(column)
     for name, inner, _ in step.transformers_:
         places = step._transformer_to_input_indices[name]  # noqa: SLF001 - the only place where all kinds are resolved
         if len(places) and not (isinstance(inner, str) and inner == "drop"):
@@ -86,6 +91,8 @@ def _imputer(step: Any, given: Matrix, lookups: Lookups) -> Matrix:
     for column, fill in zip(given.columns, step.statistics_, strict=True):
         is_empty = not isinstance(fill, str) and (fill is None or np.isnan(fill))
         if is_empty and not step.keep_empty_features:
+            if not isinstance(column, Text):
+                lookups.only_check(lookups.stepped(column, FINITE))
             continue
         found.append(_filled(column, fill, None if of_nulls else float(step.missing_values), lookups))
     flagged = step.indicator_.features_ if step.add_indicator else ()
@@ -187,30 +194,50 @@ def _encoded(step: Any, place: int, column: Expression, lookups: Lookups, output
         lookup, probes = column.lookup, lookups.dense(column)
         lookups.stepped(column, FINITE)
         probes = np.where(np.isinf(probes), np.nan, probes)
-    tables, refused = _probe(step, place, probes, outputs)
+    found, refused = _probe(step, place, probes, outputs)
     lookups.refused[lookup] |= refused
-    return [lookups.coded(lookup, table) for table in tables]
+    if len(probes) * found.shape[1] <= SMALL:
+        return [lookups.coded(lookup, table) for table in found.toarray().T]
+    ends = found.indptr
+    parts = [slice(start, end) for start, end in pairwise(ends)]
+    return [Coded(lookup, 0.0, found.indices[part].astype(np.int32), found.data[part]) for part in parts]
 
 
-def _probe(step: Any, place: int, probes: Any, outputs: slice) -> tuple[list[Doubles], Flags]:
-    """What comes out for each probe, as one table for each output, and which probes are refused."""
+def _probe(step: Any, place: int, probes: Any, outputs: slice) -> tuple[Any, Flags]:
+    """What comes out for each probe, a sparse matrix with a column for each output, and which probes are refused."""
     import pandas as pd
+    from scipy import sparse
 
+    if not getattr(step, "sparse_output", False) and len(probes) * sum(_widths(step)) > LARGE:
+        raise NotCompiledError(
+            f"{type(step).__name__} with {len(probes):,} categories and {sum(_widths(step)):,} columns is covered with "
+            f"a sparse output only"
+        )
+    if np.asarray(step.categories_[place]).dtype == object:
+        probes = probes.astype(object)
     names = getattr(step, "feature_names_in_", range(len(step.categories_)))
     fixed = {i: np.repeat(np.asarray(step.categories_[i])[:1], len(probes)) for i in range(len(step.categories_))}
     fixed[place] = probes
     frame = pd.DataFrame({name: fixed[i] for i, name in enumerate(names)})
     refused = np.zeros(len(probes), np.bool_)
-    tables = np.zeros((len(probes), outputs.stop - outputs.start))
+    parts = list(_in_parts(step, frame, outputs, refused, 0))
+    return sparse.vstack(parts, format="csc"), refused
+
+
+def _in_parts(step: Any, frame: Frame, outputs: slice, refused: Flags, start: int) -> Iterator[Any]:
+    """What comes out for rows in order, in halves of halves until no half holds a row that is refused with others."""
+    from scipy import sparse
+
     try:
-        tables[:] = _outputs(step, frame, outputs)
+        yield _outputs(step, frame, outputs)
     except ValueError:
-        for row in range(len(probes)):
-            try:
-                tables[row] = _outputs(step, frame.iloc[[row]], outputs)
-            except ValueError:
-                refused[row] = True
-    return list(tables.T), refused
+        if len(frame) == 1:
+            refused[start] = True
+            yield sparse.csc_matrix((1, outputs.stop - outputs.start))
+            return
+        half = len(frame) // 2
+        yield from _in_parts(step, frame.iloc[:half], outputs, refused, start)
+        yield from _in_parts(step, frame.iloc[half:], outputs, refused, start + half)
 
 
 def _outputs(step: Any, frame: Frame, outputs: slice) -> Any:
@@ -219,8 +246,8 @@ def _outputs(step: Any, frame: Frame, outputs: slice) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of values that are no key, which are what is asked for
         found = step.transform(frame)
-    found = found.tocsc()[:, outputs].toarray() if sparse.issparse(found) else np.asarray(found)[:, outputs]
-    return found.astype(np.float64)
+    found = found.tocsc()[:, outputs] if sparse.issparse(found) else np.asarray(found)[:, outputs]
+    return sparse.csc_matrix(found.astype(np.float64))
 
 
 RULES: dict[str, Callable[[Any, Matrix, Lookups], Matrix]] = {

@@ -38,6 +38,12 @@ class Lookups:
 
     entries: list[Lookup] = field(default_factory=list)
     refused: list[Flags] = field(default_factory=list)
+    checked: list[Number] = field(default_factory=list)
+
+    def only_check(self, column: Expression) -> None:
+        """What a step refuses of a column is refused, although perhaps no model sees the column."""
+        if isinstance(column, Number) and any(step.name.startswith("refuse") for step in column.steps):
+            self.checked.append(column)
 
     def add(self, feature: str, texts: tuple[str, ...], numbers: Doubles, steps: tuple[Step, ...] = ()) -> int:
         """A new lookup's number."""
@@ -72,7 +78,11 @@ class Lookups:
                 column = Number(column.feature, (*column.steps, step))
                 continue
             if step.name.startswith("refuse"):
-                self.refused[column.lookup] |= refused(self.dense(column), step)
+                if refused(np.array([column.default]), step).any():
+                    others = np.ones(self.size(column.lookup), np.bool_)
+                    others[column.codes] = False
+                    self.refused[column.lookup] |= others
+                self.refused[column.lookup][column.codes[refused(column.values, step)]] = True
                 continue
             values, _ = take_steps(np.append(column.values, column.default), (step,))
             column = Coded(column.lookup, float(values[-1]), column.codes, values[:-1])

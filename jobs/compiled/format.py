@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tokenize
 import zipfile
+import zlib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,10 @@ FORMAT = 1
 DESCRIPTION = "compiled.json"
 ARRAYS = "compiled.npz"
 TYPES = {t.__name__: t for t in (Calibrated, Columns, Isotonic, Linear, Lookup, Number, Plan, Sigmoid, Step, Trees)}
-BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, zipfile.BadZipFile)
+BROKEN = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, tokenize.TokenError),
+)
 
 
 def save_plan(folder: Path, plan: Plan) -> None:

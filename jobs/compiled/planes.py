@@ -60,9 +60,11 @@ class Planes:
         """Whether no tree has more than MOST_LEAVES leaves, and no column more thresholds than bins have numbers."""
         begin, count = np.empty((2, len(trees.feature)), np.int32)
         range_leaves(trees.first, trees.feature, trees.left, trees.right, begin, count)
+        if (count > MOST_LEAVES).any():
+            return False
         few = all(len(_thresholds(trees, place)) < 65_535 for place in range(len(trees.columns)))
         numbers = trees.columns[trees.feature[trees.split >= 0]]
-        return bool(few and (count <= MOST_LEAVES).all() and (columns.lookup[numbers] >= 0).all())
+        return bool(few and (columns.lookup[numbers] >= 0).all())
 
     def add(self, batch: Batch, total: Doubles) -> None:
         """Add the trees to total, shape (outputs, rows)."""

@@ -16,8 +16,8 @@ from jobs.compiled.form import Calibrated, Doubles, Isotonic, Linear, Plan, Sigm
 from jobs.compiled.format import load_plan
 from jobs.compiled.kernels.numbers import add_codes, add_numbers
 from jobs.compiled.kernels.single import exp_all, expit_all
-from jobs.compiled.kernels.trees import add_walks
 from jobs.compiled.planes import Planes
+from jobs.compiled.walks import Walks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,34 +85,13 @@ class _LinearModel:
 class _TreeModel:
     def __init__(self, model: Trees, columns: Columns) -> None:
         self._model = model
-        self._columns = columns
-        self._planes = Planes(model, columns) if Planes.fit(model, columns) else None
+        self._trees = Planes(model, columns) if Planes.fit(model, columns) else Walks(model, columns)
 
     def score(self, batch: Batch) -> Doubles:
         model = self._model
         sums = np.float32 if model.finish in SINGLE else np.float64
         total = np.repeat(model.base[:, None].astype(sums), batch.rows, axis=1)
-        if self._planes is not None:
-            self._planes.add(batch, total)
-        else:
-            values = np.empty((len(model.columns), batch.rows))
-            for place, column in enumerate(model.columns):
-                found = batch.values(int(column))
-                values[place] = found.astype(np.float32) if model.single else found
-            add_walks(
-                values,
-                model.first,
-                model.output,
-                model.feature,
-                model.threshold,
-                model.left,
-                model.right,
-                model.null_left,
-                model.split,
-                model.sets,
-                model.value.astype(sums, copy=False),
-                total,
-            )
+        self._trees.add(batch, total)
         if model.divisor != 1.0:
             total /= model.divisor
         return finish(total, model.finish)

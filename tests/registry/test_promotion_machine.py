@@ -128,7 +128,7 @@ class Promotions(RuleBasedStateMachine):
     def override(self, candidate: Version, at: datetime, until: datetime) -> None:
         there, length = simply_effective(self.expected, at), len(self.history())
         try:
-            outcome = self.desk.override(candidate, until, at).outcome
+            outcome = self.desk.override(candidate, until, at, recorded_at=datetime.now(UTC)).outcome
         except Rejected:
             assert self.passed[candidate.number] is None
             return

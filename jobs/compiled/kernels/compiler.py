@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import pickle
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from numba import njit
 
+log = logging.getLogger(__name__)
+FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+DAMAGED = (EOFError, OSError, ValueError, AttributeError, ImportError, IndexError, pickle.UnpicklingError)
+"""What is raised when a kernel that was kept is not whole, as after a power cut."""
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
@@ -17,11 +24,15 @@ def kernel(*signatures: object) -> Callable[[Kernel], Kernel]:
     """
 
     def compiled(function: Kernel) -> Kernel:
+        # Numba looks for what it kept by the name of the function, and would not see other flags
+        function.__qualname__ += f"_{sha256(repr(FLAGS).encode()).hexdigest()[:8]}"
         try:
-            return njit(list(signatures), cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+            return njit(list(signatures), cache=True, **FLAGS)(function)  # type: ignore[no-any-return]
+        except DAMAGED as error:
+            log.warning("The kernel %s is kept, but damaged (%s): it is compiled.", function.__name__, error)
         except RuntimeError as error:
             if "cannot cache function" not in str(error):
                 raise
-            return njit(list(signatures), nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return njit(list(signatures), **FLAGS)(function)  # type: ignore[no-any-return]
 
     return compiled

@@ -13,6 +13,7 @@ from jobs.compiled.kernels.compiler import kernel
 from jobs.compiled.kernels.numbers import Array
 
 BLOCK = 2048
+LEAF = -1
 FOUR = 4
 """Operations of a plane are done four at a time; the last ones are filled up with some that clear nothing."""
 
@@ -21,7 +22,8 @@ _PLANES = (
     "int32[::1], {sums}[:, ::1])"
 )
 _WALKS = (
-    "void(float64[:, ::1], int32[::1], int32[::1], int32[::1], float64[::1], int32[::1], int32[::1], "
+    "void(float64[:, ::1], int32[:, ::1], int32[::1], boolean[::1], int32[::1], int32[::1], boolean[::1], "
+    "int32[::1], int32[::1], float64[::1], int32[::1], int32[::1], "
     "boolean[::1], int32[::1], boolean[:, ::1], {sums}[::1], {sums}[:, ::1])"
 )
 _SUMS = ("float64", "float32")
@@ -96,10 +98,15 @@ def add_planes(
 
 @kernel(*(_WALKS.format(sums=sums) for sums in _SUMS))
 def add_walks(
-    values: Array,
+    numbers: Array,
+    codes: Array,
+    source: Array,
+    others_left: Array,
+    begin: Array,
+    code: Array,
+    goes: Array,
     first: Array,
     output: Array,
-    feature: Array,
     threshold: Array,
     left: Array,
     right: Array,
@@ -111,24 +118,34 @@ def add_walks(
 ) -> None:
     """Add the leaf of each tree that a row ends in to total[output[tree], row], for trees of any size.
 
-    values: (columns, rows). The rest is as in `Trees`.
+    numbers and codes: (those that are asked for, rows). Node n asks for numbers[source[n]], or where that is below -1
+    for codes[-2 - source[n]]: the codes code[begin[n]:begin[n + 1]] go left where `goes` says so, all others where
+    others_left[n] does. A leaf has source -1. The rest is as in `Trees`.
     """
     block = 64
-    for start in range(0, values.shape[1], block):
-        end = min(start + block, values.shape[1])
+    rows = total.shape[1]
+    for start in range(0, rows, block):
+        end = min(start + block, rows)
         for tree in range(output.shape[0]):
             for row in range(start, end):
                 node = first[tree]
-                while feature[node] >= 0:
-                    found = values[feature[node], row]
-                    if found != found:  # noqa: PLR0124 - NaN
-                        goes_left = null_left[node]
-                    elif split[node] < 0:
-                        goes_left = found <= threshold[node]
-                    elif found < 0:
-                        goes_left = null_left[node]
+                while source[node] != LEAF:
+                    if source[node] < LEAF:
+                        found_code = codes[-2 - source[node], row]
+                        goes_left = others_left[node]
+                        for entry in range(begin[node], begin[node + 1]):
+                            if code[entry] == found_code:
+                                goes_left = goes[entry]
                     else:
-                        goes_left = sets[split[node], np.uint8(found)]
+                        found = numbers[source[node], row]
+                        if found != found:  # noqa: PLR0124 - NaN
+                            goes_left = null_left[node]
+                        elif split[node] < 0:
+                            goes_left = found <= threshold[node]
+                        elif found < 0:
+                            goes_left = null_left[node]
+                        else:
+                            goes_left = sets[split[node], np.uint8(found)]
                     node = left[node] if goes_left else right[node]
                 total[output[tree], row] += value[node]
 
