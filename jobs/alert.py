@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jobs.errors import in_brief
 from jobs.settings import Settings
 from jobs.spec_file import load_spec
 from model_registry.codec import to_json
@@ -33,17 +34,23 @@ class Alert:
 
 
 def partition_is_late(model: str, partition: str, deadline: str, env: Mapping[str, str] | None = None) -> str:
-    """Raise an alert unless the partition is published by now; returns what was said. Raises InvalidSpec."""
+    """Raise an alert unless the partition is published by now; returns what was said."""
     from jobs.table import predictions_path, publication_of
 
-    settings = Settings.from_environment(env)
-    spec = load_spec(settings.models, model)
-    there = publication_of(predictions_path(settings, spec), partition)
+    there, why = None, ""
+    try:
+        settings = Settings.from_environment(env)
+        spec = load_spec(settings.models, model)
+        there = publication_of(predictions_path(settings, spec), partition)
+    except Exception as error:  # noqa: BLE001 - whatever keeps us from looking, keeps the night from its work, too
+        why = f" Whether it is cannot be told: {in_brief(error)}."
     if there is not None:
         said = f"{model} {partition} is published by version {there.version}: no alert."
         log.info(said)
         return said
-    message = f"{model} {partition} is not published, and was to be by {deadline}: look at score_{model} in Airflow."
+    message = (
+        f"{model} {partition} is not published, and was to be by {deadline}: look at score_{model} in Airflow.{why}"
+    )
     send(Alert("deadline", model, partition, message), env)
     return message
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from statistics import median
 from typing import TYPE_CHECKING
 
-from jobs.errors import LamplighterError, Misconfigured, MissingPartition
+from jobs.alterations import Alterations
+from jobs.errors import LamplighterError, Misconfigured, MissingPartition, Unavailable
 from jobs.inputs import Input, find_input
+from jobs.schedule import PartitionSchedule
 from jobs.spec_file import code_digest, load_spec
-from jobs.table import predictions_path, publications
+from jobs.table import open_table, predictions_path, publications
 from jobs.unfinished import unfinished
 from model_registry.resolution import resolve
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 MEASURED = 30
 LONGEST = 40_000
+LAST_YEAR = 9998
 
 
 class State(StrEnum):
@@ -120,9 +124,21 @@ def plan_backfill(
     spec = load_spec(settings.models, model)
     wanted = partitions_between(spec, first, last)
     registry.settle(model)
-    past = publications(predictions_path(settings, spec))
+    path = predictions_path(settings, spec)
+    past, table = publications(path), open_table(path)
+    altered = Alterations(table, path) if table is not None else None
     rate, measured = throughput(past)
-    look = _Look(settings, registry, spec, selector, {p.partition: p for p in past}, rate, frozenset(only))
+    look = _Look(
+        datetime.now(UTC),
+        settings,
+        registry,
+        spec,
+        selector,
+        {p.partition: p for p in past},
+        rate,
+        frozenset(only),
+        altered,
+    )
     return BackfillPlan(model, selector, tuple(look.at(partition) for partition in wanted), rate, measured)
 
 
@@ -130,6 +146,8 @@ def partitions_between(spec: ModelSpec, first: str, last: str) -> tuple[Partitio
     """The partitions of a range, both ends included. Raises Misconfigured when there are none, or far too many."""
     calendar = spec.source.calendar
     begin, end = calendar.parse(first), calendar.parse(last)
+    if end.end.year > LAST_YEAR:
+        raise Misconfigured(f"--to {last} is at the end of time: take an earlier one.")
     if end.start < begin.start:
         raise Misconfigured(f"--from {first} is after --to {last}: exchange them.")
     if (end.end - begin.start) / (begin.end - begin.start) > LONGEST:
@@ -158,6 +176,7 @@ def in_time(seconds: float) -> str:
 class _Look:
     """What a look at each partition needs."""
 
+    now: datetime
     settings: Settings
     registry: Registry
     spec: ModelSpec
@@ -165,19 +184,30 @@ class _Look:
     published: Mapping[str, Publication]
     rate: float | None
     only: frozenset[State]
+    alterations: Alterations | None
 
     def at(self, partition: Partition) -> PlannedPartition:
         there = self.published.get(partition.key)
+        schedule = self.spec.schedules.score
+        if schedule is not None and not PartitionSchedule.of(self.spec, schedule).is_due(partition, self.now):
+            said = (
+                f"It has not {'ended' if schedule.partition == 'ended' else 'begun'} yet, and is left to the schedule."
+            )
+            return PlannedPartition(partition.key, State.no_input, said)
         try:
             found = find_input(self.settings, self.spec, partition)
         except MissingPartition as error:
             kept = f" What version {there.version} published stays." if there else ""
             return PlannedPartition(partition.key, State.no_input, f"{error}{kept}")
+        except Unavailable:
+            raise
         except LamplighterError as error:
             return PlannedPartition(partition.key, State.refused, str(error))
         rows = found.rows
         try:
             version = resolve(self.registry, self.spec.model, self.selector, partition.start)
+        except Unavailable:
+            raise
         except LamplighterError as error:
             return PlannedPartition(partition.key, State.refused, str(error), rows)
         state, why = self._compared(partition, found, version, there)
@@ -190,6 +220,8 @@ class _Look:
         failed = unfinished(self.settings, self.spec.model, partition.key)
         if there is None:
             return (State.failed, failed) if failed else (State.missing, "It was never published.")
+        if self.alterations is not None and (altered := self.alterations.of(there)):
+            return State.missing, altered
         changed: dict[State, str] = {}
         if (there.version, there.digest) != (version.number, version.digest):
             changed[State.stale_model] = f"version {there.version} is to be replaced by version {version.number}"

@@ -17,7 +17,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 
-from jobs.errors import Rejected, Superseded, Unavailable
+from jobs.errors import Misconfigured, Rejected, Superseded, Unavailable, in_brief
 from jobs.fragments import WrittenFile
 from jobs.steps import step
 from jobs.storage import Place, reaching
@@ -110,7 +110,8 @@ def raise_fence(path: Place, partition: str, number: int) -> bool:
             table.create_write_transaction(
                 [], mode="append", schema=table.schema(), partition_by=[PARTITION], commit_properties=properties
             )
-    except CommitFailedError:
+    except CommitFailedError as error:
+        _was_overtaken(path, table, error)
         return False
     return True
 
@@ -196,9 +197,18 @@ def _replace(
                 partition_filters=[(PARTITION, "=", job.partition.key)],
                 commit_properties=properties,
             )
-    except CommitFailedError:  # the next try finds out whether it was about this partition
+    except CommitFailedError as error:  # the next try finds out whether it was about this partition
+        _was_overtaken(path, table, error)
         return False
     return True
+
+
+def _was_overtaken(path: Place, table: DeltaTable, error: CommitFailedError) -> None:
+    """Raise Misconfigured when nobody has committed since the table was opened: then it would be refused for ever."""
+    if open_version(path, None).version() == table.version():
+        raise Misconfigured(
+            f"Delta refuses to write to {path.name}: {in_brief(error)}. Set the table's properties back."
+        ) from error
 
 
 def _transaction(job: JobContext, table: DeltaTable) -> int:

@@ -23,6 +23,8 @@ def canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """
     try:
         return column.cast(_widest(column.type))
+    except MemoryError:
+        raise
     except pa.ArrowException:  # a value does not fit, or there is no such text
         return _as_text(column)
 
@@ -52,6 +54,8 @@ def _widest(found: pa.DataType) -> pa.DataType:
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return column.cast(pa.large_string())
+    except MemoryError:
+        raise
     except pa.ArrowException:
         shown = [None if value is None else repr(value) for value in column.to_pylist()]
         return pa.chunked_array([pa.array(shown, pa.large_string())])

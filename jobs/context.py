@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from jobs.errors import Misconfigured, disk_is_full, is_full_disk
-from jobs.spec_file import load_spec
+from jobs.spec_file import code_digest, load_spec
 from model_registry.codec import from_json, write_json
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ COMMAND_LINE = "cli"
 class JobContext:
     """A job's surroundings. Jobs of one run hand their results on as JSON files in `folder`.
 
-    What is done by a plan lies apart from what was done by any other one: `plan` is its id.
+    What is done by a plan lies apart from what was done by any other one: `plan` is its id. `code` is the digest of
+    what was there as the spec was about to be read.
     """
 
     spec: ModelSpec
@@ -41,12 +42,14 @@ class JobContext:
     settings: Settings
     run: str = COMMAND_LINE
     plan: str = ""
+    code: str = ""
 
     @classmethod
     def create(cls, settings: Settings, model: str, partition: str, run: str = COMMAND_LINE) -> JobContext:
         """Read the spec and the partition's key. Raises InvalidSpec and Misconfigured."""
+        code = code_digest(settings.models, model)
         spec = load_spec(settings.models, model)
-        return cls(spec, spec.source.calendar.parse(partition), settings, run)
+        return cls(spec, spec.source.calendar.parse(partition), settings, run, code=code)
 
     @property
     def folder(self) -> Path:

@@ -176,6 +176,9 @@ def _published(job: JobContext) -> list[Publication]:
 
 
 def _seen(found: Sequence[Publication], at: int | None, what: str) -> Publication:
+    newest = found[-1].table_version or 0
+    if at is not None and at > newest:
+        raise Misconfigured(f"{what} was not published after table version {newest}: name that, or an earlier one.")
     seen = [p for p in found if at is None or (p.table_version or 0) <= at]
     if not seen:
         versions = ", ".join(str(p.table_version) for p in found)

@@ -27,6 +27,8 @@ __all__ = [
     "disk_is_full",
     "in_brief",
     "is_full_disk",
+    "of_the_machine",
+    "out_of_memory",
     "printable",
     "texts_of",
     "without_values",
@@ -34,12 +36,35 @@ __all__ = [
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def disk_is_full(folder: Path | str | None = None) -> Unavailable:
     """The error to raise when there is no room, on the disk or within the quota."""
     where = f" of {folder}" if folder is not None else ""
     return Unavailable(f"The disk{where} is full: free some space and run the same again; nothing is lost.")
+
+
+def out_of_memory() -> Unavailable:
+    """The error to raise when the machine, or this job's limit, has no memory left."""
+    return Unavailable(
+        "There is not enough memory: give the job more, or make engine.rows_per_fragment smaller and run it again; "
+        "nothing is lost."
+    )
+
+
+def of_the_machine(error: BaseException) -> LamplighterError | None:
+    """What to say of an error that is this machine's, and not one of ours; None for any other."""
+    if is_full_disk(error):
+        return disk_is_full()
+    if isinstance(error, MemoryError):
+        return out_of_memory()
+    if isinstance(error, OSError) and error.errno in CLOSED and error.filename is not None:
+        where = printable(str(error.filename))
+        return Misconfigured(
+            f"{where} cannot be written or read ({error.strerror}): give the user of this job the right to."
+        )
+    return None
 
 
 def is_full_disk(error: BaseException) -> bool:

@@ -71,6 +71,8 @@ class Question:
             columns = table.select(columns_of(self.asked))
             try:
                 self._statistic.add(columns)
+            except MemoryError:
+                raise
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
                 raise self._failed(without_values(error)) from None
         elif not self.asked.expectation.startswith("expect_table_"):
@@ -90,7 +92,11 @@ class Question:
         else:
             found = {}
         result = self._judge(found)
-        return _check(self.asked, self._content(result), bool(result.success))
+        try:
+            content = self._content(result)
+        except TypeError as error:  # examples that the library cannot write down, such as durations
+            raise self._failed(without_values(error, map(str, self._examples))) from None
+        return _check(self.asked, content, bool(result.success))
 
     def _metrics(self, statistic: Statistic) -> dict[str, Any]:
         try:

@@ -70,6 +70,12 @@ def _fit(pipeline: Pipeline, rows: Rows, spec: ModelSpec) -> None:
             pipeline.fit(rows.features, target)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         said = without_values(error, texts_of(rows.features))
-        raise Misconfigured(f"The pipeline of {spec.model} cannot be fitted: {said}") from None
+        empty = [str(name) for name in rows.features if rows.features[name].isna().all()]
+        perhaps = (
+            f" No row of the training window has a value in {', '.join(empty)}: leave that out of the spec."
+            if empty
+            else ""
+        )
+        raise Misconfigured(f"The pipeline of {spec.model} cannot be fitted: {said}.{perhaps}") from None
     if spec.task == "classification" and not hasattr(pipeline, "predict_proba"):
         raise Misconfigured(f"The pipeline of {spec.model} has no predict_proba, and its task is classification.")

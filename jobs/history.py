@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from jobs.errors import Misconfigured
 from jobs.spec_file import load_spec
@@ -12,6 +13,7 @@ from model_registry.store import Stage
 from model_registry.timeline import Promotion, in_force
 
 if TYPE_CHECKING:
+    from jobs.partition import Calendar
     from jobs.settings import Settings
     from model_registry.promotion import Registry
 
@@ -38,10 +40,16 @@ def moves(
     return [row for row in found if row is not None]
 
 
-def parse_instant(text: str) -> datetime:
-    """An ISO 8601 instant or day; without a zone it is UTC. Raises Misconfigured."""
+def parse_instant(text: str, calendar: Calendar | None = None) -> datetime:
+    """The start of a partition by its key, or an ISO 8601 instant or day, without a zone on the clock of the calendar.
+
+    UTC without a calendar. Raises Misconfigured.
+    """
+    if calendar is not None:
+        with suppress(Misconfigured):
+            return calendar.parse(text).start
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise Misconfigured(f"{text[:60]!r} is no instant: write one like 2013-03-05 or 2013-03-05T12:00Z.") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(calendar.timezone) if calendar else UTC)

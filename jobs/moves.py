@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from model_registry.store import Version
 
 LONGEST_REASON = 2_000
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class Wish:
         """The spec of the model. Raises InvalidSpec and Misconfigured."""
         if not self.reason.strip():
             raise Misconfigured("A move needs a reason, for whoever asks in a year: give one with --reason.")
+        for what, who in (("who asks", self.settings.actor), ("who agreed", self.approved_by or "")):
+            if len(who) > LONGEST_NAME:
+                raise Misconfigured(f"The name of {what} has {len(who):,} characters: keep it within {LONGEST_NAME}.")
         if len(self.reason) > LONGEST_REASON:
             raise Misconfigured(f"The reason has {len(self.reason):,} characters: keep it below {LONGEST_REASON:,}.")
         return load_spec(self.settings.models, self.model)

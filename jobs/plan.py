@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from jobs.alterations import Alterations
 from jobs.commit import Fence, follow, follow_beyond
 from jobs.errors import Misconfigured, Unavailable
 from jobs.inputs import find_input
@@ -95,15 +96,14 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     found = find_input(job.settings, spec, partition)
     files = found.files
     fragments = plan_fragments(files, spec.engine.rows_per_fragment)
-    digest, code = found.digest(), code_digest(job.settings.models, spec.model)
+    digest = found.digest()
     _is_ours(publication_in(table, path), spec.model)
     there = publication_in(table, path, partition.key)
-    same = there is not None and (there.digest, there.version, there.input_digest, there.code) == (
-        version.digest,
-        version.number,
-        digest,
-        code,
-    )
+    wanted = (version.digest, version.number, digest, job.code)
+    same = there is not None and (there.digest, there.version, there.input_digest, there.code) == wanted
+    if same and there is not None and table is not None and (altered := Alterations(table, path).of(there)):
+        log.warning("%s %s is published anew: %s", spec.model, partition, altered)
+        same = False
     if same and behind is not None:
         raise behind
     result = Plan(
@@ -115,7 +115,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         fragments=fragments,
         rows=sum(f.rows for f in fragments),
         input_digest=digest,
-        code=code,
+        code=job.code,
         predictions=Fence.of(table, app_id(partition)),
         published=same,
         files=tuple(files),
@@ -136,7 +136,12 @@ def _kept(job: JobContext) -> bytes | None:
 
 
 def _keep(job: JobContext, result: Plan, before: bytes | None) -> None:
-    """Make it the run's plan, unless another one was made since."""
+    """Make it the run's plan, unless another one was made since, or what it rests on was changed."""
+    if code_digest(job.settings.models, result.model) != job.code:
+        raise Unavailable(
+            f"The spec of {result.model}, its pipeline or Lamplighter itself was changed while {result.partition} was "
+            f"planned: run plan again."
+        )
     if _kept(job) != before:
         raise Unavailable(
             f"Another plan was made for the run {job.run!r} of {result.model} {result.partition} meanwhile: run plan "

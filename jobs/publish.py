@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from jobs.commit import commit_predictions, committed, follow, follow_beyond, not_overtaken, scores_are_gone, settle
+from jobs.context import COMMAND_LINE
 from jobs.errors import Rejected
 from jobs.fragments import WrittenFile
 from jobs.output_gate import OutputGateResult
@@ -63,7 +64,10 @@ def publish(job: JobContext) -> PublishResult:
     if there is not None and (plan.published or committed(path, _attempt(job, scored), plan.predictions)):
         settle(job)
         sweep(job)
-        return _done(job, there, unchanged=there.run != _attempt(job, scored))  # its own may not have been told yet
+        own = there.run == _attempt(job, scored) or (
+            job.run != COMMAND_LINE and there.run.rpartition(" ")[0] == job.run
+        )
+        return _done(job, there, unchanged=not own)  # of its own, nobody may have been told yet
     if judged.report is None:
         raise Rejected(f"The scores of {plan.model} {plan.partition} were not judged: run plan again.")
     if not judged.report.passed:

@@ -131,6 +131,8 @@ def read_part(root: Path, model: str, part: SnapshotPart) -> pa.Table:
         table = pq.ParquetFile(path, page_checksum_verification=True).read(use_threads=False)
     except FileNotFoundError:
         raise _tampered(model, part, "is missing") from None
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise _tampered(model, part, "cannot be read") from error
     if content_digest(table) != part.digest:

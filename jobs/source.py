@@ -22,6 +22,7 @@ from jobs.errors import (
     MissingPartition,
     Rejected,
     Unavailable,
+    out_of_memory,
     printable,
     without_values,
 )
@@ -132,9 +133,12 @@ def _check_footer(metadata: pq.FileMetaData) -> None:
 def unreadable(path: str | Place, error: Exception) -> LamplighterError:
     """The error to raise for a file that cannot be read.
 
-    Rejected when it is broken or odd; Unavailable when it is gone, or its store, disk or network does not give it;
+    Rejected when it is broken or odd; Unavailable when it is gone, its store, disk or network does not give it, or the
+    memory is not enough;
     Misconfigured when this user may not read it.
     """
+    if isinstance(error, MemoryError):  # Arrow's is one of its own exceptions, too
+        return out_of_memory()
     if (known := trouble(path, error)) is not None:
         return known
     if isinstance(error, UnicodeEncodeError):
@@ -256,6 +260,8 @@ def together(tables: Sequence[pa.Table], where: str) -> pa.Table:
     """
     try:
         return pa.concat_tables([_decoded(table) for table in tables], promote_options="permissive")
+    except MemoryError:
+        raise
     except pa.ArrowException as error:
         raise Rejected(
             f"{where}: the files differ in the type of a column: {without_values(error)}. Deliver one type."

@@ -219,7 +219,7 @@ class ModelSpec(Part):
             found.append("metric_gates: no rule has mode enforce, so that every candidate would pass; enforce one")
         if self.training.holdout >= self.training.window:
             found.append("training.holdout must be shorter than training.window")
-        found += _key_faults(self.key, self.output.own)
+        found += _key_faults(self.key, self.output.own) + self.output.key_faults(self.key)
         found += faults(self.behaviour, self.features)
         found += [f"schedules: {fault}" for fault in self.schedules.faults(self.source.every)]
         if found:

@@ -12,6 +12,8 @@ from jobs.spec_types import Name
 
 LONGEST = 40
 """Characters of a name that PostgreSQL does not cut off with what is added to it."""
+MOST_BYTES = 63
+SYSTEM = {"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"}
 STAGED = ("lamplighter_attempt", "lamplighter_number")
 """Columns of ours beside the key, while rows are on their way into a database."""
 REJECTED, SHADOW = BESIDE = ("_rejected", "_shadow")
@@ -62,6 +64,23 @@ class Output(Part):
     def own(self) -> tuple[str, ...]:
         """Names that a column of the key cannot have where predictions go."""
         return STAGED if self.kind == "sql" else ()
+
+    def key_faults(self, key: tuple[str, ...]) -> list[str]:
+        """Names that PostgreSQL would cut off, or has itself in every table; SQLite gets the same."""
+        if self.kind != "sql":
+            return []
+        long = [name for name in key if len(name.encode(errors="replace")) > MOST_BYTES]
+        return [
+            *(
+                f"key: {name} is too long a name for a column of a database: at most {MOST_BYTES} bytes"
+                for name in long
+            ),
+            *(
+                f"key: a column of a database cannot be called {name}, as PostgreSQL has one"
+                for name in key
+                if name in SYSTEM
+            ),
+        ]
 
     @model_validator(mode="after")
     def _belongs_to_kind(self) -> Self:

@@ -119,6 +119,8 @@ def publishable(keys: pa.Table, where: str, types: pa.Schema | None = None) -> p
             found = keys.schema.field(name).type
             found = types.field(name).type if types is not None and pa.types.is_null(found) else found
             columns[name] = keys[name].cast(_publishable_type(found))
+        except MemoryError:
+            raise
         except (pa.ArrowException, KeyError) as error:
             said = without_values(error)
             raise Rejected(f"{where}: the key {name} cannot be published: {said}. Take another.") from None

@@ -92,7 +92,9 @@ def train(job: JobContext) -> TrainResult:
 
 def register(job: JobContext) -> Registered:
     """Register what this run's `train` has logged, once: again, it gives the version that is there."""
-    return Registered(job.registry().store.register(job.recall(LOGGED, NewVersion)))
+    registry, made = job.registry(), job.recall(LOGGED, NewVersion)
+    with registry.ledger.locked(made.model):  # MLflow has none: of two that look at once, both would find nothing
+        return Registered(registry.store.register(made))
 
 
 def _keep(job: JobContext, training: dict[str, pa.Table], holdout: dict[str, pa.Table]) -> Snapshot:

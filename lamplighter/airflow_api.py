@@ -33,15 +33,18 @@ class AirflowApi:
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self._client = httpx.Client(base_url=url, timeout=30)
-        answer = self._client.post("/auth/token", json={"username": user, "password": password})
-        token = self._checked(answer)["access_token"]
-        self._client.headers["Authorization"] = f"Bearer {token}"
+        self._credentials = {"username": user, "password": password}
+        self._log_in()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *reason: object) -> None:
         self._client.close()
+
+    def _log_in(self) -> None:
+        answer = self._checked(self._sent("POST", "/auth/token", json=self._credentials))
+        self._client.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
     def dag_ids(self) -> set[str]:
         """The DAGs that Airflow knows."""
@@ -53,16 +56,16 @@ class AirflowApi:
 
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler run the DAG."""
-        self._checked(self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
+        self._checked(self._ask("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False}))
 
     def trigger(self, dag_id: str, partition: str | None, conf: dict[str, Any] | None = None) -> DagRun:
         """Start a run for a partition: its key, or None for a DAG without a schedule, which takes it in `conf`."""
         body = {"logical_date": None, "partition_key": partition, "conf": conf or {}}
-        return _run(self._checked(self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)))
+        return _run(self._checked(self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)))
 
     def paused(self, dag_id: str) -> bool | None:
         """Whether the DAG is paused; None when there is no such DAG."""
-        answer = self._client.get(f"/api/v2/dags/{dag_id}")
+        answer = self._ask("GET", f"/api/v2/dags/{dag_id}")
         return None if answer.status_code == httpx.codes.NOT_FOUND else bool(self._checked(answer)["is_paused"])
 
     def backfill(
@@ -80,12 +83,12 @@ class AirflowApi:
         Both are included, and are wall-clock times in the zone of the DAG's timetable.
         """
         body = _range(dag_id, first, last, reprocess) | {"max_active_runs": max_active_runs, "dag_run_conf": conf}
-        return int(self._checked(self._client.post("/api/v2/backfills", json=body))["id"])
+        return int(self._checked(self._ask("POST", "/api/v2/backfills", json=body))["id"])
 
     def backfill_dry_run(self, dag_id: str, first: datetime, last: datetime) -> list[str]:
         """The partitions that the same backfill would run, whatever became of them before."""
         body = _range(dag_id, first, last, "completed")
-        found = self._checked(self._client.post("/api/v2/backfills/dry_run", json=body))["backfills"]
+        found = self._checked(self._ask("POST", "/api/v2/backfills/dry_run", json=body))["backfills"]
         return [str(run["partition_key"]) for run in found]
 
     def backfill_is_over(self, dag_id: str) -> bool:
@@ -99,7 +102,7 @@ class AirflowApi:
         if not found:
             return False
         body = {"asset_id": found[0]["id"], "extra": extra}
-        self._checked(self._client.post("/api/v2/assets/events", json=body))
+        self._checked(self._ask("POST", "/api/v2/assets/events", json=body))
         return True
 
     def run(self, dag_id: str, dag_run_id: str) -> DagRun:
@@ -139,7 +142,23 @@ class AirflowApi:
         return found
 
     def _get(self, path: str, **query: Any) -> dict[str, Any]:
-        return self._checked(self._client.get(f"/api/v2{path}", params=query))
+        return self._checked(self._ask("GET", f"/api/v2{path}", params=query))
+
+    def _ask(self, method: str, path: str, **what: Any) -> httpx.Response:
+        """The answer to a call; a login that has run out is renewed."""
+        answer = self._sent(method, path, **what)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            self._log_in()
+            answer = self._sent(method, path, **what)
+        return answer
+
+    def _sent(self, method: str, path: str, **what: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **what)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unavailable(
+                f"Airflow does not answer at {self._client.base_url}: {type(error).__name__}. Is it up?"
+            ) from error
 
     @staticmethod
     def _checked(answer: httpx.Response) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 POLL_SECONDS = 2.0
 STUCK_SECONDS = 3600.0
+SILENT_SECONDS = 600.0
 
 
 class Assets(StrEnum):
@@ -79,22 +81,43 @@ def run_in_airflow(
     dag_id = f"score_{plan.model}"
     check_dag(api, dag_id)
     conf = {"model": plan.selector, "assets": "each" if assets is Assets.each else "never"}
-    calendar, outcomes = spec.source.calendar, []
-    for group in ranges(calendar, [p.partition for p in plan.chosen]):
-        keys = [partition.key for partition in group]
-        if spec.schedules.score is None:
-            runs = {key: api.trigger(dag_id, None, conf | {"partition": key}).dag_run_id for key in keys}
-        elif len(keys) == 1:
-            runs = {keys[0]: api.trigger(dag_id, keys[0], conf).dag_run_id}
-        else:
-            runs = hand_over(api, dag_id, calendar, group, conf, parallel)
-        outcomes += _wait(api, dag_id, runs, say)
-    done = [outcome.partition for outcome in outcomes if outcome.done]
-    if assets is Assets.once and done:
-        extra = {"partitions": done, "message": f"A backfill published {len(done)} of {len(plan.chosen)} partitions."}
-        if not api.emit(f"predictions({plan.model})", extra):
-            say(f"Airflow does not know the asset predictions({plan.model}) yet: no event was emitted.")
+    calendar = spec.source.calendar
+    seen: dict[str, DagRun] = {}
+    try:
+        outcomes: list[Outcome] = []
+        for group in _groups(spec, calendar, [p.partition for p in plan.chosen], parallel):
+            keys = [partition.key for partition in group]
+            if spec.schedules.score is None:
+                runs = {key: api.trigger(dag_id, None, conf | {"partition": key}).dag_run_id for key in keys}
+            elif len(keys) == 1:
+                runs = {keys[0]: api.trigger(dag_id, keys[0], conf).dag_run_id}
+            else:
+                runs = hand_over(api, dag_id, calendar, group, conf, parallel)
+            outcomes += _wait(api, dag_id, runs, seen, say)
+    except BaseException:  # also of somebody who ends this: what is done is done
+        with suppress(Unavailable):
+            _tell(api, plan, assets, seen, say)
+        raise
+    _tell(api, plan, assets, seen, say)
     return outcomes
+
+
+def _groups(spec: ModelSpec, calendar: Calendar, keys: Sequence[str], parallel: int) -> Sequence[Sequence[Partition]]:
+    """What is handed over together: a range without a gap, or as many runs as may be at work at a time."""
+    if spec.schedules.score is not None:
+        return ranges(calendar, keys)
+    found = [calendar.parse(key) for key in keys]
+    return [found[start : start + parallel] for start in range(0, len(found), parallel)]
+
+
+def _tell(api: AirflowApi, plan: BackfillPlan, assets: Assets, seen: Mapping[str, DagRun], say: Say) -> None:
+    """Emit one event for what was published, if anything was, and one is asked for."""
+    if assets is not Assets.once:
+        return
+    done = [key for key, run in seen.items() if run.state == "success"]
+    extra = {"partitions": done, "message": f"A backfill published {len(done)} of {len(plan.chosen)} partitions."}
+    if done and not api.emit(f"predictions({plan.model})", extra):
+        say(f"Airflow does not know the asset predictions({plan.model}) yet: no event was emitted.")
 
 
 def check_dag(api: AirflowApi, dag_id: str) -> None:
@@ -137,11 +160,22 @@ def hand_over(
     return {key: runs[0].dag_run_id for key, runs in found.items()}
 
 
-def _wait(api: AirflowApi, dag_id: str, runs: dict[str, str], say: Say) -> list[Outcome]:
-    """Wait until every run is over. Raises Unavailable when nothing moves for an hour."""
-    moved, last = time.monotonic(), ""
+def _wait(api: AirflowApi, dag_id: str, runs: dict[str, str], seen: dict[str, DagRun], say: Say) -> list[Outcome]:
+    """Wait until every run is over, and note in `seen` what each was last.
+
+    Raises Unavailable when no task was at work for an hour, or Airflow did not answer for ten minutes.
+    """
+    moved, answered, last = time.monotonic(), time.monotonic(), ""
     while True:
-        now = {key: api.run(dag_id, dag_run_id) for key, dag_run_id in runs.items()}
+        try:
+            now = {key: api.run(dag_id, dag_run_id) for key, dag_run_id in runs.items()}
+        except Unavailable:
+            if time.monotonic() - answered > SILENT_SECONDS:
+                raise
+            time.sleep(POLL_SECONDS)
+            continue
+        answered = time.monotonic()
+        seen |= now
         ended = [run for run in now.values() if run.ended]
         if len(ended) == len(now):
             return [_outcome(api, key, run) for key, run in now.items()]
@@ -153,7 +187,9 @@ def _wait(api: AirflowApi, dag_id: str, runs: dict[str, str], say: Say) -> list[
             at_work = ", ".join(key for key, run in now.items() if run.state == "running") or "none"
             say(f"{min(now)} to {max(now)}: {len(ended)} of {len(now)} done{told}; at work: {at_work}")
         if time.monotonic() - moved > STUCK_SECONDS:
-            raise Unavailable(f"Nothing of {dag_id} has moved for an hour: look at it in Airflow.")
+            if not any(api.running_tasks(run) for run in now.values() if not run.ended):
+                raise Unavailable(f"Nothing of {dag_id} has moved for an hour: look at it in Airflow.")
+            moved = time.monotonic()
         time.sleep(POLL_SECONDS)
 
 

@@ -47,7 +47,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for ma
 def history(
     model: Annotated[str, typer.Argument(help="Name of a folder under models/.")],
     at: Annotated[
-        str | None, typer.Option(help="Only what was in force at this instant, like 2013-03-05T12:00Z.")
+        str | None,
+        typer.Option(help="Only what was in force for this partition, or at an instant like 2013-03-05T12:00Z."),
     ] = None,
     known_at: Annotated[str | None, typer.Option(help="As the ledger knew it at this instant of the clock.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As a list of rows, for machines.")] = False,
@@ -56,11 +57,13 @@ def history(
     from jobs.decisions import kept_back
     from jobs.history import moves, parse_instant
     from jobs.registry import open_registry
+    from jobs.spec_file import load_spec
     from lamplighter.tables import print_history
 
     settings = Settings.from_environment()
     try:
-        instants = [parse_instant(text) if text else None for text in (at, known_at)]
+        calendar = load_spec(settings.models, model).source.calendar
+        instants = [parse_instant(text, calendar) if text else None for text in (at, known_at)]
         registry = open_registry(settings)
         found = moves(settings, registry, model, *instants)
     except LamplighterError as error:

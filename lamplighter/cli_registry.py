@@ -39,7 +39,7 @@ def promote(
     to: Annotated[str | None, typer.Option(help="production or staging, instead of what the spec says.")] = None,
     reason: Reason = "",
     override: Annotated[bool, typer.Option("--override", help="Although its gate is closed; needs --until.")] = False,
-    until: Annotated[str | None, typer.Option(help="When an override ends, like 2013-06-01.")] = None,
+    until: Annotated[str | None, typer.Option(help="With which partition an override ends, like 2013-06-01.")] = None,
     since: Since = None,
     approved_by: Annotated[str | None, typer.Option(help="Who agreed, where the spec wants an approval.")] = None,
     run: Run = COMMAND_LINE,
@@ -144,10 +144,12 @@ def _wish(
     from jobs.moves import Wish
 
     settings = Settings.from_environment()
-    return Wish(settings, model, reason, version or None, _instant(since), _instant(until), approved_by or None, run)
+    begins, ends = (_instant(settings, model, text) if text else None for text in (since, until))
+    return Wish(settings, model, reason, version or None, begins, ends, approved_by or None, run)
 
 
-def _instant(text: str | None) -> datetime | None:
+def _instant(settings: Settings, model: str, text: str) -> datetime:
     from jobs.history import parse_instant
+    from jobs.spec_file import load_spec
 
-    return parse_instant(text) if text else None
+    return parse_instant(text, load_spec(settings.models, model).source.calendar)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from jobs.errors import LamplighterError, Misconfigured, Rejected, disk_is_full, is_full_disk
+from jobs.errors import LamplighterError, Misconfigured, Rejected, disk_is_full, is_full_disk, of_the_machine
 from model_registry.codec import to_plain
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ def run_and_exit(job: str, work: Callable[[], object], result_file: Path | None,
             _write(result_file, {"job": job, **about, "status": STATUS[error.exit_code], **_of_error(error)})
         fail(error)
     except Exception as error:
-        if is_full_disk(error):
-            fail(disk_is_full())
+        if (known := of_the_machine(error)) is not None:
+            with _beside():
+                _write(result_file, {"job": job, **about, "status": STATUS[known.exit_code], **_of_error(known)})
+            fail(known)
         message = f"{type(error).__name__}: {error}"[:500]
         with _beside():
             _write(result_file, {"job": job, **about, "status": "failed", "message": message, "result": None})

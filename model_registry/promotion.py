@@ -107,7 +107,8 @@ class Registry:
             text, evidence = to_json(kept), digest(kept)
             session.keep_evidence(evidence, candidate.model, candidate.number, text, request.recorded_at)
             self._append(session, candidate, request, _kind(request), champion, evidence)
-        return self._follow(candidate.model, carried_out(candidate, request))
+            there = standing(session.history(candidate.model), Stage.production, request.recorded_at)
+        return self._follow(candidate.model, carried_out(candidate, request, there))
 
     def archive(self, candidate: Version, request: Request) -> PromotionResult:
         """Put a version aside: nobody returns to it by itself. Raises Rejected for the version in production."""

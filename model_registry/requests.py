@@ -64,12 +64,14 @@ class PromotionResult:
     withdrawn: int | None = None
 
 
-def carried_out(candidate: Version, request: Request) -> PromotionResult:
-    """The answer to a request that was carried out."""
+def carried_out(candidate: Version, request: Request, there: int | None = None) -> PromotionResult:
+    """The answer to a request that was carried out; `there` is the version that is in production now."""
     if request.stage is not Stage.production:
         words = f"{candidate} waits in {request.stage}."
         return PromotionResult(Outcome.staged, candidate, request.stage, request.effective_from, words)
     words = f"{candidate} is in production from {request.effective_from:%Y-%m-%d %H:%M} UTC on"
     if request.until is not None:
         words += f" until {request.until:%Y-%m-%d %H:%M} UTC, by an override ({request.reason})"
+    if there not in {None, candidate.number}:
+        words += f", until version {there} began: that one stays in production now"
     return PromotionResult(Outcome.promoted, candidate, Stage.production, request.effective_from, f"{words}.")

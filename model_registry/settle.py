@@ -89,10 +89,10 @@ def _settle_stage(store: RegistryStore, session: LedgerSession, model: str, stag
 
 def _came_late(session: LedgerSession, history: Sequence[Promotion], stage: Stage, there: int | None) -> bool:
     """Whether somebody of ours set out to move the alias there, and nobody noted since that it is there."""
-    rows = [(row, history[: n + 1]) for n, row in enumerate(history) if (row.stage, row.version) == (stage, there)]
+    rows = [(n, row.recorded_at) for n, row in enumerate(history) if (row.stage, row.version) == (stage, there)]
     noted = session.noted_at(history[0].model, stage, there) if rows else None
-    since = [(row, then) for row, then in rows if noted is None or row.recorded_at > noted]
-    return any(standing(then, stage, row.recorded_at) == there for row, then in since)
+    since = [(n, at) for n, at in rows if noted is None or at > noted]
+    return any(standing(history[: n + 1], stage, at) == there != standing(history[:n], stage, at) for n, at in since)
 
 
 def _bring_to_production(store: RegistryStore, row: Promotion) -> None:

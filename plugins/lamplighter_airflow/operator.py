@@ -83,16 +83,21 @@ class JobOperator(BaseOperator):
 
     def _run(self, command: list[str], actor: str) -> int:
         environment = os.environ | {"LAMPLIGHTER_ACTOR": actor, "LAMPLIGHTER_DIE_WITH_PARENT": str(os.getpid())}
-        self._child = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            env=environment,
-            start_new_session=True,
-        )
+        try:
+            self._child = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                env=environment,
+                start_new_session=True,
+            )
+        except ValueError as error:  # a NUL, or half of a character, from the form
+            raise AirflowFailException(
+                f"A field of the form holds a character that cannot be passed on: {error}."
+            ) from error
         with self._child as child:
             for line in child.stdout or ():
                 level, text = split_level(line.rstrip("\n"))

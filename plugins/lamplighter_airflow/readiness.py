@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from jobs.context import JobContext
+from jobs.errors import LamplighterError, Unavailable
 from jobs.readiness import source_waiting_for
 from jobs.settings import Settings
 from jobs.spec import ModelSpec
@@ -58,7 +59,10 @@ class WaitForPartition(BaseOperator):
         """Look once, and defer unless the partition is ready."""
         run = context["dag_run"]
         partition = partition_of_run(run.partition_key, context["params"].get("partition"))
-        lacks = _lacks(self.model, partition)
+        try:
+            lacks = _lacks(self.model, partition)
+        except LamplighterError as error:
+            raise AirflowFailException(str(error)) from error
         if lacks is None:
             return f"{partition} is ready."
         if str(getattr(run.run_type, "value", run.run_type)) != SCHEDULED:
@@ -73,7 +77,7 @@ class WaitForPartition(BaseOperator):
     def resume(self, context: Any, event: dict[str, Any]) -> str:  # noqa: ARG002 - Airflow passes both by name
         """Go on with what the trigger found. Raises AirflowFailException when it waited in vain."""
         if not event["ready"]:
-            raise AirflowFailException(f"{event['partition']} was waited for in vain: {event['lacks']}.")
+            raise AirflowFailException(f"{event['partition']} was waited for in vain: {event['lacks'].rstrip('.')}.")
         return f"{event['partition']} is ready."
 
 
@@ -95,8 +99,12 @@ class PartitionReadyTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """See `BaseTrigger.run`. The look itself is in a thread: a slow disk must not stop other triggers."""
         while True:
-            lacks = await asyncio.to_thread(_lacks, self.model, self.partition)
-            left = self.until - time.time()
+            try:
+                lacks = await asyncio.to_thread(_lacks, self.model, self.partition)
+            except LamplighterError as error:
+                lacks, left = str(error), 0.0
+            else:
+                left = self.until - time.time()
             if lacks is None or left <= 0:
                 yield TriggerEvent({"partition": self.partition, "ready": lacks is None, "lacks": lacks})
                 return
@@ -104,5 +112,9 @@ class PartitionReadyTrigger(BaseTrigger):
 
 
 def _lacks(model: str, partition: str) -> str | None:
-    job = JobContext.create(Settings.from_environment(), model, partition)
-    return source_waiting_for(job.settings, job.spec, job.partition)
+    """What the partition lacks; a source that does not answer is waited for, too. Raises what waiting does not mend."""
+    try:
+        job = JobContext.create(Settings.from_environment(), model, partition)
+        return source_waiting_for(job.settings, job.spec, job.partition)
+    except (Unavailable, OSError) as error:
+        return str(error).rstrip(".")

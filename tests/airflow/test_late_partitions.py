@@ -16,6 +16,7 @@ from airflow.serialization.decoders import decode_deadline_alert
 from airflow.serialization.encoders import encode_deadline_alert
 
 from jobs import alert as alerts
+from jobs.errors import Unavailable
 from jobs.rescore import score_partition
 from lamplighter_airflow.deadline import PartitionDeadline, alert, deadline
 from lamplighter_airflow.readiness import PartitionReadyTrigger, WaitForPartition, about_late, wait_for_partition
@@ -212,3 +213,53 @@ def test_an_address_is_posted_the_alert(monkeypatch: pytest.MonkeyPatch) -> None
         assert alerts.send(alerts.Alert("deadline", "toys", DAY, "late"), {alerts.URL: url}) == []
         thread.join()
     assert got == [{"kind": "deadline", "model": "toys", "partition": DAY, "message": "late"}]
+
+
+def test_a_source_that_does_not_answer_for_a_moment_is_waited_for(
+    nightly: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def look(*_: Any) -> str | None:
+        looks.append(1)
+        if len(looks) < 3:
+            raise Unavailable("The database does not answer.")
+        return None
+
+    monkeypatch.setattr("lamplighter_airflow.readiness.source_waiting_for", look)
+    with pytest.raises(TaskDeferred):
+        task(nightly).execute(context("scheduled", datetime.now(UTC)))
+    (event,) = events(PartitionReadyTrigger(model="toys", partition=DAY, until=time.time() + 60, poll_seconds=0.01))
+    assert event == {"partition": DAY, "ready": True, "lacks": None}
+    assert len(looks) == 3
+
+
+@pytest.mark.parametrize("partition", ["2026-02-30", DAY])
+def test_what_waiting_does_not_mend_ends_the_wait(nightly: Any, partition: str) -> None:
+    model = "toys" if partition != DAY else "gone"
+    (event,) = events(PartitionReadyTrigger(model=model, partition=partition, until=time.time() + 60))
+    assert event["ready"] is False
+    with pytest.raises(AirflowFailException, match=r"is no partition key|There is no model 'gone'"):
+        task(nightly).resume({}, event)
+    waiting = WaitForPartition(model=model, seconds=60)
+    run = context("scheduled", datetime.now(UTC))
+    run["dag_run"].partition_key = partition
+    with pytest.raises(AirflowFailException, match=r"is no partition key|There is no model 'gone'"):
+        waiting.execute(run)
+
+
+@pytest.mark.parametrize("broken", ["spec", "table"])
+def test_an_alert_is_sent_also_when_nobody_can_tell_whether_it_is_published(
+    nightly: Any, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr("jobs.alert.send", lambda alert, _: sent.append(alert))
+    if broken == "spec":
+        nightly.write_model("model: toys\n")
+    else:
+        monkeypatch.setattr("jobs.table.publication_of", lambda *_: 1 / 0)
+    said = alerts.partition_is_late("toys", DAY, "06:00")
+    assert said.startswith(
+        f"toys {DAY} is not published, and was to be by 06:00: look at score_toys in Airflow. Whether it is"
+    )
+    assert [alert.message for alert in sent] == [said]

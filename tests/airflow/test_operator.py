@@ -35,6 +35,15 @@ def test_what_cannot_be_helped_by_waiting_fails_for_good(home: Path) -> None:
         operator.execute(context("2013-03-01"))
 
 
+@pytest.mark.parametrize("reason", ["a\0b", "half \ud83d"])
+def test_a_form_that_no_command_line_takes_is_a_sentence(home: Path, reason: str) -> None:
+    operator = JobOperator(
+        task_id="move", job="promote", model="x", arguments=[f"--reason={reason}"], partitioned=False
+    )
+    with pytest.raises(airflow_exceptions.AirflowFailException, match="holds a character that cannot be passed on"):
+        operator.execute(context(None))
+
+
 def test_what_may_come_later_is_retried(home: Path) -> None:
     operator = JobOperator(task_id="input_gate", job="input-gate", model="flight_delays")
     with pytest.raises(airflow_exceptions.AirflowException, match="has no files for 2013-03-01") as caught:

@@ -1,10 +1,12 @@
 """A full disk is one sentence, on every engine, and what was there before is still there."""
 
 import errno
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -51,6 +53,32 @@ def test_a_disk_that_is_full_anywhere_else_is_one_sentence_too(caplog: pytest.Lo
         run_and_exit("plan", work, None, {})
     assert caught.value.exit_code == 1
     assert "The disk is full" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (MemoryError(), 1, "There is not enough memory: give the job more"),
+        (pa.lib.ArrowMemoryError("malloc of size 9 failed"), 1, "There is not enough memory"),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/tables/x"),
+            4,
+            "/tables/x cannot be written or read (Read-only",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/work"), 4, "give the user of this job the right to"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_sentence_and_a_result(
+    error: Exception, code: int, says: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    def work() -> object:
+        raise error
+
+    with pytest.raises(typer.Exit) as caught:
+        run_and_exit("plan", work, tmp_path / "result.json", {})
+    assert caught.value.exit_code == code
+    assert says in caplog.text
+    assert says in json.loads((tmp_path / "result.json").read_text())["message"]
 
 
 @pytest.mark.parametrize(

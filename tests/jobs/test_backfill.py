@@ -1,14 +1,16 @@
 """Backfill plans: what is missing, failed or stale, and why; and a backfill gives the very bytes of the schedule."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import SPEC
 
 from jobs.backfill import BackfillPlan, State, plan_backfill, throughput
-from jobs.errors import LamplighterError, Misconfigured
+from jobs.errors import LamplighterError, Misconfigured, Unavailable
 from jobs.registry import open_registry
 from jobs.rescore import rescore, score_partition
 from jobs.table import predictions_path, published, rejected_path
@@ -192,3 +194,42 @@ SCHEDULES = """\
 schedules:
   score: {cron: "0 0 * * *", partition: begins}
 """
+
+
+def test_what_is_to_come_is_left_to_the_schedule(open_shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_shop.write_model(SPEC + 'schedules: {score: {cron: "0 2 * * *", partition: ended}}\n')
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime(2026, 1, 17, 9, tzinfo=tz)
+
+    monkeypatch.setattr("jobs.backfill.datetime", Clock)
+    plan = planned(open_shop, "2026-01-16", "2026-01-17")
+    assert states(plan) == ["missing", "no-input"]
+    assert plan.partitions[1].why == "It has not ended yet, and is left to the schedule."
+
+
+def test_a_source_that_does_not_answer_is_no_refusal(open_shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any) -> Any:
+        raise Unavailable("The database does not answer.")
+
+    for name in ("jobs.backfill.resolve", "jobs.backfill.find_input"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, away)
+            with pytest.raises(Unavailable, match="does not answer"):
+                planned(open_shop)
+
+
+def test_the_end_of_time_is_a_sentence(open_shop: Any) -> None:
+    with pytest.raises(Misconfigured, match="--to 9999-12-30 is at the end of time"):
+        planned(open_shop, "9999-12-30", "9999-12-30")
+
+
+def test_a_run_that_published_and_is_cleared_from_its_plan_tells_of_it_again(open_shop: Any) -> None:
+    first = score_partition(open_shop.job(FIRST, "score_toys scheduled__1"))
+    cleared = score_partition(open_shop.job(FIRST, "score_toys scheduled__1"))
+    assert (first.unchanged, cleared.unchanged) == (False, False)
+    assert first.publication == cleared.publication
+    assert score_partition(open_shop.job(FIRST, "score_toys scheduled__2")).unchanged
+    assert score_partition(open_shop.job(FIRST, "cli")).unchanged

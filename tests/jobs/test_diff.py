@@ -103,3 +103,10 @@ def test_the_picture_is_a_png_also_when_nothing_changed(open_shop: Any) -> None:
     job, before = restated(open_shop)
     for found in (diff(job), diff(job, before, before + 1)):
         assert picture(found).startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_a_table_version_that_never_was_is_told(open_shop: Any) -> None:
+    job = open_shop.job("2026-01-16")
+    newest = score_partition(job).publication.table_version
+    with pytest.raises(Misconfigured, match=f"was not published after table version {newest}: name that"):
+        diff(job, before=0, after=999)

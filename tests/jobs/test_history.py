@@ -8,6 +8,7 @@ import pytest
 from jobs.errors import Misconfigured
 from jobs.history import moves, parse_instant
 from jobs.moves import Wish, archive, challenge
+from jobs.partition import Calendar, Every
 from jobs.registry import open_registry
 from jobs.train import train
 from model_registry.store import Stage
@@ -47,6 +48,25 @@ def test_a_row_says_who_why_and_on_which_evidence(open_shop: Any) -> None:
 )
 def test_instants(text: str, expected: datetime) -> None:
     assert parse_instant(text) == expected
+
+
+TOKYO, NEW_YORK = Calendar(Every.day, "Asia/Tokyo"), Calendar(Every.hour, "America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("calendar", "text", "expected"),
+    [
+        (TOKYO, "2026-01-20", datetime(2026, 1, 19, 15, tzinfo=UTC)),
+        (TOKYO, "2026-01-20T00:00Z", datetime(2026, 1, 20, tzinfo=UTC)),
+        (TOKYO, "2026-01-20T12:00", datetime(2026, 1, 20, 3, tzinfo=UTC)),
+        (NEW_YORK, "2013-03-05T14", datetime(2013, 3, 5, 19, tzinfo=UTC)),
+        (NEW_YORK, "2013-03-05", datetime(2013, 3, 5, 5, tzinfo=UTC)),
+    ],
+)
+def test_a_key_or_a_time_without_a_zone_is_on_the_clock_of_the_source(
+    calendar: Calendar, text: str, expected: datetime
+) -> None:
+    assert parse_instant(text, calendar) == expected
 
 
 def test_what_is_no_instant() -> None:

@@ -10,14 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import SPEC, rows_of
 
+from jobs.content_digest import canonical
 from jobs.dataset import load_dataset
 from jobs.diff import diff
-from jobs.errors import LamplighterError, Misconfigured, Rejected
+from jobs.errors import InvalidSpec, LamplighterError, Misconfigured, Rejected, Unavailable
+from jobs.input_gate import judge_partitions
 from jobs.performance import performance
 from jobs.publish import publish
 from jobs.rescore import score_partition
-from jobs.spec_file import load_pipeline_module
-from jobs.table import predictions_path
+from jobs.source import together, unreadable
+from jobs.spec_file import load_pipeline_module, parse_spec
+from jobs.table import predictions_path, publishable
+from jobs.train import train
 
 DAY, LEARNED = "2026-01-16", "2026-01-08"
 B = 2**53
@@ -155,3 +159,60 @@ def test_a_key_with_a_nul_in_its_name_is_refused_before_anything_is_written(open
     open_shop.write_model(spec=SPEC.replace("key: [toy_id]", 'key: ["toy_id\\0"]'))
     with pytest.raises(LamplighterError, match="a column with a NUL in its name cannot be published"):
         open_shop.job(DAY)
+
+
+@pytest.mark.parametrize("kind", ["values_to_be_unique", "most_common_value_to_be_in_set"])
+def test_a_check_on_durations_is_told_without_their_values(shop: Any, kind: str) -> None:
+    frame = rows_of(date.fromisoformat(DAY))
+    frame["held"] = pd.to_timedelta(np.arange(len(frame)) // 2, unit="s") + pd.Timedelta("3h")
+    shop.write_sales(DAY, frame)
+    more = ", value_set: [1]" if "common" in kind else ""
+    check = f"  - {{expectation: expect_column_{kind}, arguments: {{column: held{more}}}}}\noutput_checks"
+    shop.write_model(SPEC.replace("output_checks", check))
+    with pytest.raises(Misconfigured, match=f"expect_column_{kind} could not be evaluated") as caught:
+        judge_partitions(shop.settings, shop.job(DAY).spec, [shop.job(DAY).partition])
+    assert "03:00" not in str(caught.value)
+
+
+def test_a_lack_of_memory_is_no_broken_file() -> None:
+    lack = pa.lib.ArrowMemoryError("malloc of size 42000000 failed")
+    assert isinstance(unreadable("/d/day=1/p.parquet", lack), Unavailable)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: together([pa.table({"a": [1]})], "here"),
+        lambda: publishable(pa.table({"a": [1]}), "here"),
+        lambda: canonical(pa.chunked_array([[1]])),
+    ],
+)
+def test_nor_are_its_types_to_blame(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack(*_: Any, **__: Any) -> Any:
+        raise pa.lib.ArrowMemoryError("malloc of size 42000000 failed")
+
+    for name in ("jobs.source.pa.concat_tables", "jobs.table._publishable_type", "jobs.content_digest._widest"):
+        monkeypatch.setattr(name, lack)
+    with pytest.raises(MemoryError):
+        ask()
+
+
+def test_a_feature_without_any_value_in_the_window_is_named_when_the_fit_fails(shop: Any) -> None:
+    for n in range(1, 15):
+        day = f"2026-01-{n:02}"
+        frame = pd.read_parquet(shop.sales(day))
+        frame["price"] = np.nan
+        shop.write_sales(day, frame)
+    shop.write_model(SPEC.replace("required: true, ", ""))
+    with pytest.raises(Misconfigured, match=r"cannot be fitted: .* has a value in price: leave that out of the spec\."):
+        train(shop.job("2026-01-14"))
+
+
+def test_names_of_columns_that_a_database_would_cut_off_or_has_itself_are_no_keys() -> None:
+    output = "output: {kind: sql, database: SCORES, table: toys}"
+    text = SPEC.replace("output: {table: toys}", output)
+    for name, why in (("x" * 64, "is too long a name for a column of a database: at most 63 bytes"),
+                      ("ctid", "a column of a database cannot be called ctid, as PostgreSQL has one")):  # fmt: skip
+        with pytest.raises(InvalidSpec, match=why):
+            parse_spec(text.replace("key: [toy_id]", f"key: [{name}]"), "model.yaml")
+        parse_spec(SPEC.replace("key: [toy_id]", f"key: [{name}]"), "model.yaml")

@@ -1,0 +1,64 @@
+"""What other tools did to a table of predictions after a publication, so that readers see something else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from jobs.table import PARTITION, newest_first
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+    from jobs.storage import Place
+    from jobs.table import Publication
+
+HARMFUL = {"DELETE", "MERGE", "RESTORE", "TRUNCATE", "UPDATE"}
+"""Operations after which rows are others, as Delta's log names them; OPTIMIZE and the like only move rows."""
+
+
+class Alterations:
+    """The table that lies at `path`, as it was opened; its log is read as far back as is asked for, once."""
+
+    def __init__(self, table: DeltaTable, path: Place) -> None:
+        self._commits = newest_first(table, path)
+        self._found: list[tuple[int, str]] = []
+        self._read_to = table.version() + 1
+        self._rows = _rows(table)
+
+    def of(self, there: Publication) -> str:
+        """Why readers may not see what was published, as a sentence; nothing when they do."""
+        since = there.table_version or 0
+        while self._read_to > since + 1:
+            commit = next(self._commits)
+            self._read_to = int(commit["version"])
+            operation = str(commit.get("operation", ""))
+            if operation in HARMFUL:
+                self._found.append((self._read_to, operation))
+        after = [(version, operation) for version, operation in self._found if version > since]
+        if after:
+            version, operation = after[-1]
+            return (
+                f"Another tool changed the table after it was published, with {operation} in table version {version}."
+            )
+        rows = self._rows.get(there.partition, 0)
+        if rows is not None and rows != there.rows_scored:
+            return (
+                f"Readers see {rows:,} rows of it, and {there.rows_scored:,} were published: another tool wrote there."
+            )
+        return ""
+
+
+def _rows(table: DeltaTable) -> dict[str, int | None]:
+    """The rows of each partition by the log; None where a file of it does not say."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    found: dict[str, int | None] = {}
+    if not len(actions):
+        return found
+    for key, rows in zip(
+        actions[f"partition.{PARTITION}"].cast(pa.string()).to_pylist(), actions["num_records"].to_pylist(), strict=True
+    ):
+        before = found.get(key, 0)
+        found[key] = None if rows is None or before is None else before + rows
+    return found

@@ -1,0 +1,107 @@
+"""What was changed behind our back is noticed: the table by other tools, the spec while a plan is made."""
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from conftest import SPEC
+from deltalake import DeltaTable, TableFeatures, write_deltalake
+
+from jobs.backfill import State, plan_backfill
+from jobs.errors import Misconfigured, Unavailable
+from jobs.plan import Plan, plan
+from jobs.registry import open_registry
+from jobs.rescore import score_partition
+from jobs.table import predictions_path
+from model_registry.steps import listen
+
+DAY, NEXT = "2026-01-16", "2026-01-17"
+SELECTIVE = SPEC.replace("at_most: 1000}", "at_most: 30}").replace("reject_budget: 0.05", "reject_budget: 1")
+
+
+def table_of(shop: Any) -> DeltaTable:
+    return DeltaTable(str(predictions_path(shop.settings, shop.job(DAY).spec)))
+
+
+def seen(shop: Any, day: str = DAY) -> int:
+    frame = table_of(shop).to_pandas()
+    return int((frame["partition"] == day).sum())
+
+
+def test_rows_that_another_tool_removed_are_published_anew(open_shop: Any, caplog: pytest.LogCaptureFixture) -> None:
+    score_partition(open_shop.job(DAY))
+    score_partition(open_shop.job(NEXT))
+    table_of(open_shop).delete(f"partition = '{DAY}'")
+    assert seen(open_shop) == 0
+    (found,) = plan_backfill(open_shop.settings, open_registry(open_shop.settings), "toys", DAY, DAY).partitions
+    assert (found.state, found.chosen) == (State.missing, True)
+    assert found.why.startswith("Another tool changed the table after it was published, with DELETE in table version")
+    assert not score_partition(open_shop.job(DAY, "again")).unchanged
+    assert seen(open_shop) == 120
+    assert f"toys {DAY} is published anew: Another tool changed the table" in caplog.text
+    assert score_partition(open_shop.job(DAY, "and again")).unchanged
+
+
+def test_what_another_tool_restored_is_published_anew(open_shop: Any) -> None:
+    first = score_partition(open_shop.job(DAY)).publication.table_version
+    frame = open_shop.sales(DAY) / "part-0.parquet"
+    open_shop.write_sales(DAY, pd.read_parquet(frame).head(100))
+    score_partition(open_shop.job(DAY, "second"))
+    table_of(open_shop).restore(first)
+    assert seen(open_shop) == 120
+    assert not score_partition(open_shop.job(DAY, "third")).unchanged
+    assert seen(open_shop) == 100
+
+
+def test_rows_that_another_tool_added_are_noticed(open_shop: Any) -> None:
+    score_partition(open_shop.job(DAY))
+    table = table_of(open_shop)
+    write_deltalake(table, pa.table(table.to_pyarrow_table().slice(0, 3)), mode="append")
+    (found,) = plan_backfill(open_shop.settings, open_registry(open_shop.settings), "toys", DAY, DAY).partitions
+    assert found.why == "Readers see 123 rows of it, and 120 were published: another tool wrote there."
+    score_partition(open_shop.job(DAY, "again"))
+    assert seen(open_shop) == 120
+
+
+def test_what_only_moves_rows_changes_nothing(open_shop: Any) -> None:
+    score_partition(open_shop.job(DAY))
+    score_partition(open_shop.job(NEXT))
+    table = table_of(open_shop)
+    table.optimize.compact()
+    table.optimize.z_order(["score"])
+    assert score_partition(open_shop.job(DAY, "again")).unchanged
+
+
+@pytest.mark.parametrize("what", ["append only", "row tracking"])
+def test_a_table_that_refuses_to_be_written_is_not_called_busy(open_shop: Any, what: str) -> None:
+    score_partition(open_shop.job(DAY))
+    if what == "append only":
+        table_of(open_shop).alter.set_table_properties({"delta.appendOnly": "true"})
+    else:
+        table_of(open_shop).alter.add_feature(TableFeatures.RowTracking, allow_protocol_versions_increase=True)
+    open_shop.write_sales(DAY, pd.read_parquet(open_shop.sales(DAY)).head(100))
+    with pytest.raises(Misconfigured, match=r"Delta refuses to write to toys: .*\. Set the table's properties back\."):
+        score_partition(open_shop.job(DAY, "again"))
+    assert seen(open_shop) == 120
+
+
+@pytest.mark.parametrize("at", ["before the plan", "plan:resolved"])
+def test_a_spec_that_is_changed_while_a_plan_is_made_is_planned_with_again(open_shop: Any, at: str) -> None:
+    job = open_shop.job(DAY)
+
+    def change(step: str) -> None:
+        if step == at:
+            open_shop.write_model(SELECTIVE)
+
+    change("before the plan")
+    listen(change)
+    try:
+        with pytest.raises(Unavailable, match=r"changed while 2026-01-16 was planned: run plan again\."):
+            plan(job)
+    finally:
+        listen(None)
+    assert job.recalled("plan", Plan) is None
+    done = score_partition(open_shop.job(DAY)).publication
+    assert done.rows_rejected > 60
+    assert score_partition(open_shop.job(DAY, "again")).unchanged
