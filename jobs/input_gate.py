@@ -21,7 +21,7 @@ from jobs.inputs import find_input, pinned
 from jobs.plan import Plan
 from jobs.source import SourceFile, file_and_folder, input_digest
 from jobs.steps import step
-from jobs.table import publishable
+from jobs.table import predictions_path, publishable, same_types
 from jobs.threads import in_threads
 from jobs.treat import treat
 from jobs.unique_keys import UniqueKeys
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jobs.partition import Partition
     from jobs.settings import Settings
     from jobs.spec import InputCheck, ModelSpec
+    from jobs.storage import Place
 
 GATE_ROWS = BATCH_ROWS // 2  # texts take several times their size as Python's own
 
@@ -70,7 +71,8 @@ def input_gate(job: JobContext, purpose: str = "score") -> InputGateResult:
         files = [pinned(fragment.file for fragment in plan.fragments)]
     job = job.under(plan) if plan is not None else job
     partitions = training_window(job.spec, job.partition).partitions if purpose == "train" else (job.partition,)
-    result = judge_partitions(job.settings, job.spec, partitions, files=files, known=plan)
+    table = predictions_path(job.settings, job.spec) if purpose == "score" else None
+    result = judge_partitions(job.settings, job.spec, partitions, files=files, known=plan, table=table)
     job.keep("input-gate", result)
     step("input-gate:kept")
     write_page(job.folder / "input-gate.html", [result.report])
@@ -86,11 +88,13 @@ def judge_partitions(
     batch_rows: int = GATE_ROWS,
     files: Sequence[Sequence[SourceFile]] | None = None,
     known: Plan | None = None,
+    table: Place | None = None,
 ) -> InputGateResult:
     """The report about these partitions together: table-wide checks for each one, column checks over all rows.
 
     `files` are those of each partition, unless they are to be found here. `known` is a plan for the same files, whose
-    digest need not be calculated again if they are as they were.
+    digest need not be calculated again if they are as they were. `table` is where the scores will go, which may have
+    types of keys already.
     """
     source = spec.source
     files = [find_input(settings, spec, p).files for p in partitions] if files is None else files
@@ -98,6 +102,8 @@ def judge_partitions(
     asked = list(dict.fromkeys(name for check in spec.input_checks for name in columns_of(check)))
     empties = [[empty(file.path, needed_columns(spec)) for file in mine] for mine in files]
     schema = _schema(spec, files, empties, partitions, subject)
+    if table is not None:
+        _fits(spec, empties, table, subject)
     per_table, per_column = _kinds(spec.input_checks)
     questions = [Question(check) for check in per_column]
     judge = _Batches(questions, pa.schema([schema.field(name) for name in asked]), batch_rows)
@@ -109,6 +115,19 @@ def judge_partitions(
         checks += [question.answer() for question in questions]
     digest = _digest([file for mine in files for file in mine], known)
     return InputGateResult(GateReport("input gate", subject, tuple(checks)), sum(one.rows for one in found), digest)
+
+
+def _fits(spec: ModelSpec, empties: Sequence[Sequence[pa.Table]], table: Place, subject: str) -> None:
+    """Raise Rejected when the keys are of another type than those that the table has."""
+    types = common_schema([one for mine in empties for one in mine], list(spec.key), subject)
+    keys = publishable(types.empty_table(), subject).schema
+    valued = pa.schema([keys.field(field.name) for field in types if not pa.types.is_null(field.type)])
+    if not same_types(valued, table):
+        found = ", ".join(f"{field.name} {field.type}" for field in valued)
+        raise Rejected(
+            f"{subject}: the key is of another type ({found}) than in the table {table.name}: deliver the type that "
+            f"the table has, or choose another output.table."
+        )
 
 
 def _digest(files: Sequence[SourceFile], known: Plan | None) -> str:

@@ -18,6 +18,7 @@ from jobs.steps import step
 from jobs.table import Publication, app_id, open_table, predictions_path, publication_in
 from model_registry.errors import LamplighterError
 from model_registry.resolution import challenger, resolve
+from model_registry.roll_back import withdrawal_of
 from model_registry.store import Version
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Fragment:
 class Plan:
     """Everything that the later jobs of the run need to know; `published` when there is nothing left to do.
 
-    `spec` is the one that it was made with, which they go by.
+    `spec` is the one that it was made with, which they go by. `withdrawn` tells that the version had been rolled back
+    by then, and was asked for all the same.
     `shadow` is the version in staging that scores beside `version`, `no_shadow` why there is none although it is asked
     for.
     """
@@ -64,6 +66,7 @@ class Plan:
     source_version: int | None = None
     shadow: Version | None = None
     no_shadow: str = ""
+    withdrawn: bool = False
 
     def sentence(self) -> str:
         """The plan for a person."""
@@ -122,6 +125,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         source_version=found.version,
         shadow=shadow,
         no_shadow=no_shadow,
+        withdrawn=withdrawal_of(registry.ledger, version) is not None,
     )
     _keep(job, result, before)
     return result

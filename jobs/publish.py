@@ -16,6 +16,7 @@ from jobs.errors import Rejected
 from jobs.fragments import WrittenFile
 from jobs.output_gate import OutputGateResult
 from jobs.plan import Plan
+from jobs.registry import open_ledger
 from jobs.score import ScoreResult
 from jobs.steps import step
 from jobs.storage import read_schema
@@ -29,6 +30,7 @@ from jobs.table import (
     predictions_schema,
     publication_of,
 )
+from model_registry.roll_back import withdrawal_of
 
 if TYPE_CHECKING:
     from jobs.context import JobContext
@@ -53,7 +55,7 @@ class PublishResult:
 def publish(job: JobContext) -> PublishResult:
     """Publish the scores that the output gate of this run has judged, whatever was scored since.
 
-    Raises Rejected when the gate did not open, Superseded when overtaken.
+    Raises Rejected when the gate did not open or the version was rolled back meanwhile, Superseded when overtaken.
     """
     plan = job.recall("plan", Plan)
     job = job.under(plan)
@@ -73,6 +75,7 @@ def publish(job: JobContext) -> PublishResult:
     if not judged.report.passed:
         raise Rejected(judged.report.verdict(), judged.report)
     step("publish:begun")
+    _still_stands(job, plan)
     try:
         _commit(job, plan, scored, judged.content)
     except FileNotFoundError as error:  # whoever has published meanwhile has swept, too
@@ -86,6 +89,20 @@ def publish(job: JobContext) -> PublishResult:
     step("publish:swept")
     made = next(p for p in back_from(open_version(path, None), path) if p.partition == plan.partition)
     return _done(job, made, unchanged=False)
+
+
+def _still_stands(job: JobContext, plan: Plan) -> None:
+    """Raise Rejected when the version was rolled back since it was planned with. Raises Unavailable."""
+    ledger = open_ledger(job.settings)
+    try:
+        by = withdrawal_of(ledger, plan.version)
+    finally:
+        ledger.close()
+    if by is not None and not plan.withdrawn:
+        raise Rejected(
+            f"Version {plan.version.number} of {plan.model} was rolled back by {by.actor} ({by.reason}) after "
+            f"{plan.partition} was planned with it: nothing was published. Run it again from its plan."
+        )
 
 
 def _commit(job: JobContext, plan: Plan, scored: ScoreResult, content: str) -> None:

@@ -22,7 +22,12 @@ def open_registry(settings: Settings) -> Registry:
     prepare_mlflow(settings)
     from model_registry.mlflow_store import MlflowStore
 
-    return Registry(MlflowStore(settings.tracking_uri), Ledger(settings.ledger_url))
+    return Registry(MlflowStore(settings.tracking_uri), open_ledger(settings))
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger alone, without MLflow; to be closed by the caller. Raises Unavailable."""
+    return Ledger(settings.ledger_url)
 
 
 def prepare_mlflow(settings: Settings) -> None:

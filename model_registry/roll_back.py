@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from model_registry.ledger import Ledger
     from model_registry.store import RegistryStore, Version
 
 
@@ -55,6 +56,12 @@ def target(store: RegistryStore, history: Sequence[Promotion], now: datetime) ->
         if version.digest == digests[number]:
             return version
     return None
+
+
+def withdrawal_of(ledger: Ledger, version: Version) -> Promotion | None:
+    """The roll back that has withdrawn the version, unless it was put into production again since."""
+    with ledger.reading() as session:
+        return withdrawn(session.history(version.model)).get(version.number)
 
 
 def told(model: str, to: Version | None, since: datetime, bad: int, reason: str) -> str:

@@ -14,8 +14,9 @@ from jobs.content_digest import canonical
 from jobs.dataset import load_dataset
 from jobs.diff import diff
 from jobs.errors import InvalidSpec, LamplighterError, Misconfigured, Rejected, Unavailable
-from jobs.input_gate import judge_partitions
+from jobs.input_gate import input_gate, judge_partitions
 from jobs.performance import performance
+from jobs.plan import plan
 from jobs.publish import publish
 from jobs.rescore import score_partition
 from jobs.source import together, unreadable
@@ -216,3 +217,19 @@ def test_names_of_columns_that_a_database_would_cut_off_or_has_itself_are_no_key
         with pytest.raises(InvalidSpec, match=why):
             parse_spec(text.replace("key: [toy_id]", f"key: [{name}]"), "model.yaml")
         parse_spec(SPEC.replace("key: [toy_id]", f"key: [{name}]"), "model.yaml")
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.timestamp("us", "UTC")])
+def test_a_key_of_another_type_than_the_table_has_is_refused_before_anything_is_scored(
+    open_shop: Any, kind: pa.DataType
+) -> None:
+    score_partition(open_shop.job("2026-01-15"))
+    keys = pa.array(range(len(rows()))).cast(pa.int64()).cast(kind)
+    open_shop.write_sales(DAY, rows().set_column(0, "toy_id", keys))
+    job = open_shop.job(DAY)
+    plan(job)
+    with pytest.raises(Rejected, match=r"the key is of another type \(toy_id .*\) than in the table toys: deliver"):
+        input_gate(job)
+    other = SPEC.replace("output: {table: toys}", "output: {table: others}")
+    open_shop.write_model(other)
+    assert score_partition(open_shop.job(DAY, "again")).publication.rows_scored == len(keys)

@@ -8,8 +8,9 @@ import pytest
 from conftest import by_plan
 
 from jobs.context import JobContext
-from jobs.errors import Misconfigured, Superseded, Unavailable
+from jobs.errors import Misconfigured, Rejected, Superseded, Unavailable
 from jobs.input_gate import input_gate
+from jobs.moves import Wish, roll_back
 from jobs.output_gate import output_gate
 from jobs.plan import Plan, plan
 from jobs.publish import publish
@@ -125,3 +126,19 @@ def test_the_spec_of_a_plan_is_read_back_as_it_was(open_shop: Any) -> None:
     job = open_shop.job(DAY)
     plan(job)
     assert by_plan(job).spec == job.spec
+
+
+def test_what_was_planned_with_a_version_that_is_rolled_back_is_not_published(open_shop: Any) -> None:
+    open_shop.retrain("2026-01-16")
+    day = "2026-01-18"
+    job = open_shop.prepare(day)
+    assert job.recall("plan", Plan).version.number == 2
+    roll_back(Wish(open_shop.settings, "toys", "scores are off"))
+    with pytest.raises(
+        Rejected, match=r"Version 2 of toys was rolled back by ada \(scores are off\) after 2026-01-18 was"
+    ):
+        publish(job)
+    assert publications(predictions_path(open_shop.settings, job.spec)) == []
+    assert score_partition(open_shop.job(day, "again")).publication.version == 1
+    wanted = open_shop.prepare("2026-01-19", "by name", selector="2")  # somebody insists
+    assert publish(wanted).publication.version == 2
