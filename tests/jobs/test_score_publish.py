@@ -217,12 +217,13 @@ def test_an_attempt_that_was_overtaken_leaves_the_rejected_rows_of_the_winner(op
 
 
 def test_keys_of_another_type_than_the_table_has_are_not_published(open_shop: Any) -> None:
-    publish(open_shop.prepare(DAY))
     rows = pd.read_parquet(open_shop.sales("2026-01-17")).assign(toy_id=range(120))
     open_shop.write_sales("2026-01-17", rows)
     job = open_shop.job("2026-01-17")
     plan(job)
-    score(job)  # without the input gate, which refuses them before
+    input_gate(job)  # there is no table yet that it could hold them against
+    score(job)
+    publish(open_shop.prepare(DAY))
     with pytest.raises(Rejected, match="keys have one type on column toy_id FAILED"):
         output_gate(job)
 
