@@ -39,7 +39,7 @@ def test_all_faults_are_named_at_once() -> None:
         .replace("every: day", "every: fortnight")
         .replace("metric: brier", "metric: beauty")
         .replace("reject_budget: 0.01", "reject_budget: 2")
-        .replace('cron: "0 0 * * *", partition: begins', "cron: midnight, partition: begins")
+        .replace('cron: "0 2 * * *", partition: begins', "cron: midnight, partition: begins")
         .replace("owner: data-team\n", "ownr: data-team\n")
     )
     with pytest.raises(InvalidSpec) as caught:
