@@ -15,8 +15,8 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from jobs.commit import follow
-from jobs.errors import Superseded, Unavailable
+from jobs.commit import follow, raise_fence
+from jobs.errors import Misconfigured, Superseded, Unavailable
 from jobs.fragment_file import FragmentFile
 from jobs.publish import publish
 from jobs.table import predictions_path, publications, rejected_path
@@ -256,3 +256,19 @@ def test_a_publication_from_before_rejected_rows_followed_is_left_as_it_is(open_
     shutil.rmtree(beside, ignore_errors=True)
     follow(job)
     assert not Path(str(beside)).exists()
+
+
+def test_a_fence_that_delta_refuses_is_a_sentence_and_one_that_came_late_is_told(
+    open_shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = open_shop.prepare(DAY)
+    publish(job)
+    path = predictions_path(job.settings, job.spec)
+    with monkeypatch.context() as patch:
+        Between(patch, 9)
+        assert raise_fence(path, DAY, 1) is False
+    with monkeypatch.context() as patch:
+        Between(patch, 0, error=CommitFailedError("this table is append only"))
+        with pytest.raises(Misconfigured, match=r"Delta refuses to write to toys: .* append only"):
+            raise_fence(path, DAY, 1)
+    assert raise_fence(path, DAY, 1) is True
