@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from jobs.table import PARTITION, newest_first
+from jobs.table import PARTITION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from deltalake import DeltaTable
 
-    from jobs.storage import Place
     from jobs.table import Publication
 
 HARMFUL = {"DELETE", "MERGE", "RESTORE", "TRUNCATE", "UPDATE"}
@@ -19,17 +20,20 @@ HARMFUL = {"DELETE", "MERGE", "RESTORE", "TRUNCATE", "UPDATE"}
 
 
 class Alterations:
-    """The table that lies at `path`, as it was opened; its log is read as far back as is asked for, once."""
+    """The table as it was opened, with its commits, newest first, which are read as far back as is asked for, once."""
 
-    def __init__(self, table: DeltaTable, path: Place) -> None:
-        self._commits = newest_first(table, path)
+    def __init__(self, table: DeltaTable, commits: Iterable[dict[str, Any]]) -> None:
+        self._commits = iter(commits)
+        self._version = table.version()
         self._found: list[tuple[int, str]] = []
-        self._read_to = table.version() + 1
+        self._read_to = self._version + 1
         self._rows = _rows(table)
 
     def of(self, there: Publication) -> str:
         """Why readers may not see what was published, as a sentence; nothing when they do."""
         since = there.table_version or 0
+        if since > self._version:  # published just now
+            return ""
         while self._read_to > since + 1:
             commit = next(self._commits)
             self._read_to = int(commit["version"])

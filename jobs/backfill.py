@@ -13,7 +13,7 @@ from jobs.errors import LamplighterError, Misconfigured, MissingPartition, Unava
 from jobs.inputs import Input, find_input
 from jobs.schedule import PartitionSchedule
 from jobs.spec_file import code_digest, load_spec
-from jobs.table import open_table, predictions_path, publications
+from jobs.table import history, open_table, predictions_path, publications_in
 from jobs.unfinished import unfinished
 from model_registry.resolution import resolve
 
@@ -124,9 +124,9 @@ def plan_backfill(
     spec = load_spec(settings.models, model)
     wanted = partitions_between(spec, first, last)
     registry.settle(model)
-    path = predictions_path(settings, spec)
-    past, table = publications(path), open_table(path)
-    altered = Alterations(table, path) if table is not None else None
+    table = open_table(predictions_path(settings, spec))
+    commits = history(table) if table is not None else []
+    past, altered = publications_in(commits), Alterations(table, commits) if table is not None else None
     rate, measured = throughput(past)
     look = _Look(
         datetime.now(UTC),

@@ -15,7 +15,7 @@ from jobs.source import SourceFile
 from jobs.spec import ModelSpec
 from jobs.spec_file import code_digest
 from jobs.steps import step
-from jobs.table import Publication, app_id, open_table, predictions_path, publication_in
+from jobs.table import Publication, app_id, newest_first, open_table, predictions_path, publication_in
 from model_registry.errors import LamplighterError
 from model_registry.resolution import challenger, resolve
 from model_registry.roll_back import withdrawal_of
@@ -104,7 +104,12 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     there = publication_in(table, path, partition.key)
     wanted = (version.digest, version.number, digest, job.code)
     same = there is not None and (there.digest, there.version, there.input_digest, there.code) == wanted
-    if same and there is not None and table is not None and (altered := Alterations(table, path).of(there)):
+    if (
+        same
+        and there is not None
+        and table is not None
+        and (altered := Alterations(table, newest_first(table, path)).of(there))
+    ):
         log.warning("%s %s is published anew: %s", spec.model, partition, altered)
         same = False
     if same and behind is not None:

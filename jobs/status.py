@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobs.alterations import Alterations
 from jobs.decisions import kept_back
 from jobs.errors import InvalidSpec, Misconfigured
 from jobs.spec_file import load_spec, model_names
-from jobs.table import predictions_path, published
+from jobs.table import history, open_table, predictions_path, publications_in
 from model_registry.store import Stage
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def status(settings: Settings, registry: Registry) -> dict[str, Any]:
 def _model(settings: Settings, registry: Registry, name: str) -> dict[str, Any]:
     spec = load_spec(settings.models, name)
     stages = {stage.value: registry.store.alias(name, stage) for stage in Stage}
-    found = published(predictions_path(settings, spec))
+    table = open_table(predictions_path(settings, spec))
+    commits = history(table) if table is not None else []
+    found = {p.partition: p for p in publications_in(commits)}
+    altered = Alterations(table, commits) if table is not None else None
     partitions = {
         key: {
             "version": p.version,
@@ -54,6 +58,7 @@ def _model(settings: Settings, registry: Registry, name: str) -> dict[str, Any]:
     overrides = {stage: known[number].override for stage, number in staged.items() if number in known}
     refused = kept_back(registry, name)
     more = {
+        "altered": {key: said for key, p in sorted(found.items()) if altered is not None and (said := altered.of(p))},
         "kept_back": vars(refused) if refused else {},
         "semver": {stage: text for stage, text in semver.items() if text},
         "override": overrides.get(Stage.production.value, ""),

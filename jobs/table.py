@@ -6,7 +6,7 @@ The table's own history is the lineage: each publication is one commit, and its 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -223,10 +223,13 @@ def history(table: DeltaTable) -> list[dict[str, Any]]:
 def publications(path: Place) -> list[Publication]:
     """All publications in the table's history, oldest first."""
     table = open_table(path)
-    if table is None:
-        return []
-    found = [_publication(commit) for commit in history(table)]
-    return [p for p in reversed(found) if p is not None]
+    return [] if table is None else publications_in(history(table))
+
+
+def publications_in(commits: Sequence[dict[str, Any]]) -> list[Publication]:
+    """Those among the commits that `history` gives, oldest first."""
+    found = [_publication(commit) for commit in reversed(commits)]
+    return [p for p in found if p is not None]
 
 
 def published(path: Place) -> dict[str, Publication]:

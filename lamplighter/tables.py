@@ -72,8 +72,12 @@ def print_status(found: Mapping[str, Any]) -> None:
         partitions = model["partitions"]
         newest = max(partitions, default=None)
         version = str(partitions[newest]["version"]) if newest else "-"
-        table.add_row(name, stages, str(len(partitions)), newest or "-", version)
+        count = str(len(partitions)) + (f", {len(model['altered'])} altered since" if "altered" in model else "")
+        table.add_row(name, stages, count, newest or "-", version)
     console().print(table)
+    for name, model in found["models"].items():
+        for partition, said in model.get("altered", {}).items():
+            console().print(escape(f"{name} {partition}: {said}"))
 
 
 def _stage(model: Mapping[str, Any], stage: str) -> str:

@@ -13,6 +13,7 @@ from jobs.errors import Misconfigured, Unavailable
 from jobs.plan import Plan, plan
 from jobs.registry import open_registry
 from jobs.rescore import score_partition
+from jobs.status import status
 from jobs.table import predictions_path
 from model_registry.steps import listen
 
@@ -37,6 +38,8 @@ def test_rows_that_another_tool_removed_are_published_anew(open_shop: Any, caplo
     (found,) = plan_backfill(open_shop.settings, open_registry(open_shop.settings), "toys", DAY, DAY).partitions
     assert (found.state, found.chosen) == (State.missing, True)
     assert found.why.startswith("Another tool changed the table after it was published, with DELETE in table version")
+    told = status(open_shop.settings, open_registry(open_shop.settings))["models"]["toys"]["altered"]
+    assert told == {DAY: found.why, NEXT: found.why}  # which partition it was, Delta does not say
     assert not score_partition(open_shop.job(DAY, "again")).unchanged
     assert seen(open_shop) == 120
     assert f"toys {DAY} is published anew: Another tool changed the table" in caplog.text
@@ -70,6 +73,7 @@ def test_what_only_moves_rows_changes_nothing(open_shop: Any) -> None:
     table = table_of(open_shop)
     table.optimize.compact()
     table.optimize.z_order(["score"])
+    assert "altered" not in status(open_shop.settings, open_registry(open_shop.settings))["models"]["toys"]
     assert score_partition(open_shop.job(DAY, "again")).unchanged
 
 
