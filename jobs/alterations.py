@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
-from jobs.table import PARTITION
+from jobs.storage import reaching
+from jobs.table import LOG, PARTITION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from deltalake import DeltaTable
 
+    from jobs.storage import Place
     from jobs.table import Publication
 
 HARMFUL = {"DELETE", "MERGE", "RESTORE", "TRUNCATE", "UPDATE"}
@@ -20,12 +24,16 @@ HARMFUL = {"DELETE", "MERGE", "RESTORE", "TRUNCATE", "UPDATE"}
 
 
 class Alterations:
-    """The table as it was opened, with its commits, newest first, which are read as far back as is asked for, once."""
+    """The table that lies at `path`, as it was opened, with its commits, newest first.
 
-    def __init__(self, table: DeltaTable, commits: Iterable[dict[str, Any]]) -> None:
+    They are read as far back as is asked for, once.
+    """
+
+    def __init__(self, table: DeltaTable, path: Place, commits: Iterable[dict[str, Any]]) -> None:
+        self._path = path
         self._commits = iter(commits)
         self._version = table.version()
-        self._found: list[tuple[int, str]] = []
+        self._found: list[tuple[int, str, set[str]]] = []
         self._read_to = self._version + 1
         self._rows = _rows(table)
 
@@ -39,19 +47,24 @@ class Alterations:
             self._read_to = int(commit["version"])
             operation = str(commit.get("operation", ""))
             if operation in HARMFUL:
-                self._found.append((self._read_to, operation))
-        after = [(version, operation) for version, operation in self._found if version > since]
-        if after:
-            version, operation = after[-1]
-            return (
-                f"Another tool changed the table after it was published, with {operation} in table version {version}."
-            )
+                self._found.append((self._read_to, operation, self._touched(self._read_to)))
+        for version, operation, touched in self._found:
+            if version > since and there.partition in touched:
+                return f"Another tool changed it after it was published, with {operation} in table version {version}."
         rows = self._rows.get(there.partition, 0)
         if rows is not None and rows != there.rows_scored:
             return (
                 f"Readers see {rows:,} rows of it, and {there.rows_scored:,} were published: another tool wrote there."
             )
         return ""
+
+    def _touched(self, version: int) -> set[str]:
+        """The partitions of which a commit added or removed files."""
+        with reaching(self._path):
+            text = (self._path / LOG / f"{version:020d}.json").read_text(encoding="utf-8")
+        actions = [action for line in text.splitlines() for action in json.loads(line).items()]
+        files = [about["path"] for kind, about in actions if kind in {"add", "remove"}]
+        return {unquote(unquote(file).split("/")[0].removeprefix(f"{PARTITION}=")) for file in files}
 
 
 def _rows(table: DeltaTable) -> dict[str, int | None]:

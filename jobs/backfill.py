@@ -124,9 +124,10 @@ def plan_backfill(
     spec = load_spec(settings.models, model)
     wanted = partitions_between(spec, first, last)
     registry.settle(model)
-    table = open_table(predictions_path(settings, spec))
+    path = predictions_path(settings, spec)
+    table = open_table(path)
     commits = history(table) if table is not None else []
-    past, altered = publications_in(commits), Alterations(table, commits) if table is not None else None
+    past, altered = publications_in(commits), Alterations(table, path, commits) if table is not None else None
     rate, measured = throughput(past)
     look = _Look(
         datetime.now(UTC),

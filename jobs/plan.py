@@ -108,7 +108,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         same
         and there is not None
         and table is not None
-        and (altered := Alterations(table, newest_first(table, path)).of(there))
+        and (altered := Alterations(table, path, newest_first(table, path)).of(there))
     ):
         log.warning("%s %s is published anew: %s", spec.model, partition, altered)
         same = False

@@ -39,10 +39,11 @@ def status(settings: Settings, registry: Registry) -> dict[str, Any]:
 def _model(settings: Settings, registry: Registry, name: str) -> dict[str, Any]:
     spec = load_spec(settings.models, name)
     stages = {stage.value: registry.store.alias(name, stage) for stage in Stage}
-    table = open_table(predictions_path(settings, spec))
+    path = predictions_path(settings, spec)
+    table = open_table(path)
     commits = history(table) if table is not None else []
     found = {p.partition: p for p in publications_in(commits)}
-    altered = Alterations(table, commits) if table is not None else None
+    altered = Alterations(table, path, commits) if table is not None else None
     partitions = {
         key: {
             "version": p.version,
