@@ -10,6 +10,7 @@ import pytest
 from conftest import SPEC
 
 from jobs.backfill import BackfillPlan, State, plan_backfill, throughput
+from jobs.context import COMMAND_LINE
 from jobs.errors import LamplighterError, Misconfigured, Unavailable
 from jobs.registry import open_registry
 from jobs.rescore import rescore, score_partition
@@ -232,4 +233,6 @@ def test_a_run_that_published_and_is_cleared_from_its_plan_tells_of_it_again(ope
     assert (first.unchanged, cleared.unchanged) == (False, False)
     assert first.publication == cleared.publication
     assert score_partition(open_shop.job(FIRST, "score_toys scheduled__2")).unchanged
-    assert score_partition(open_shop.job(FIRST, "cli")).unchanged
+    assert score_partition(open_shop.job(FIRST, COMMAND_LINE)).unchanged
+    assert not score_partition(open_shop.job(LAST, COMMAND_LINE)).unchanged
+    assert score_partition(open_shop.job(LAST, COMMAND_LINE)).unchanged  # which is everybody's at the command line
