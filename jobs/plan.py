@@ -24,6 +24,8 @@ from model_registry.store import Version
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deltalake import DeltaTable
+
     from jobs.context import JobContext
     from jobs.partition import Partition
     from model_registry.promotion import Registry
@@ -101,17 +103,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     fragments = plan_fragments(files, spec.engine.rows_per_fragment)
     digest = found.digest()
     _is_ours(publication_in(table, path), spec.model)
-    there = publication_in(table, path, partition.key)
-    wanted = (version.digest, version.number, digest, job.code)
-    same = there is not None and (there.digest, there.version, there.input_digest, there.code) == wanted
-    if (
-        same
-        and there is not None
-        and table is not None
-        and (altered := Alterations(table, path, newest_first(table, path)).of(there))
-    ):
-        log.warning("%s %s is published anew: %s", spec.model, partition, altered)
-        same = False
+    same = _is_published(job, table, (version.digest, version.number, digest, job.code))
     if same and behind is not None:
         raise behind
     result = Plan(
@@ -134,6 +126,17 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     )
     _keep(job, result, before)
     return result
+
+
+def _is_published(job: JobContext, table: DeltaTable | None, wanted: tuple[str, int, str, str]) -> bool:
+    """Whether readers see this: the version's digest and number, the input's digest, the code's."""
+    path = predictions_path(job.settings, job.spec)
+    there = publication_in(table, path, job.partition.key)
+    if table is None or there is None or (there.digest, there.version, there.input_digest, there.code) != wanted:
+        return False
+    if altered := Alterations(table, path, newest_first(table, path)).of(there):
+        log.warning("%s %s is published anew: %s", job.spec.model, job.partition, altered)
+    return not altered
 
 
 def _kept(job: JobContext) -> bytes | None:
