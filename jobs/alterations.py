@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -64,7 +63,7 @@ class Alterations:
             text = (self._path / LOG / f"{version:020d}.json").read_text(encoding="utf-8")
         actions = [action for line in text.splitlines() for action in json.loads(line).items()]
         files = [about["path"] for kind, about in actions if kind in {"add", "remove"}]
-        return {unquote(unquote(file).split("/")[0].removeprefix(f"{PARTITION}=")) for file in files}
+        return {file.split("/")[0].removeprefix(f"{PARTITION}=") for file in files}
 
 
 def _rows(table: DeltaTable) -> dict[str, int | None]:

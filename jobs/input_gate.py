@@ -103,7 +103,7 @@ def judge_partitions(
     empties = [[empty(file.path, needed_columns(spec)) for file in mine] for mine in files]
     schema = _schema(spec, files, empties, partitions, subject)
     if table is not None:
-        _fits(spec, empties, table, subject)
+        _fits(pa.schema([schema.field(name) for name in spec.key]), table, subject)
     per_table, per_column = _kinds(spec.input_checks)
     questions = [Question(check) for check in per_column]
     judge = _Batches(questions, pa.schema([schema.field(name) for name in asked]), batch_rows)
@@ -117,11 +117,10 @@ def judge_partitions(
     return InputGateResult(GateReport("input gate", subject, tuple(checks)), sum(one.rows for one in found), digest)
 
 
-def _fits(spec: ModelSpec, empties: Sequence[Sequence[pa.Table]], table: Place, subject: str) -> None:
-    """Raise Rejected when the keys are of another type than those that the table has."""
-    types = common_schema([one for mine in empties for one in mine], list(spec.key), subject)
-    keys = publishable(types.empty_table(), subject).schema
-    valued = pa.schema([keys.field(field.name) for field in types if not pa.types.is_null(field.type)])
+def _fits(key: pa.Schema, table: Place, subject: str) -> None:
+    """Raise Rejected when the key is of another type than that in the table."""
+    keys = publishable(key.empty_table(), subject).schema
+    valued = pa.schema([keys.field(field.name) for field in key if not pa.types.is_null(field.type)])
     if not same_types(valued, table):
         found = ", ".join(f"{field.name} {field.type}" for field in valued)
         raise Rejected(

@@ -41,7 +41,7 @@ batch fit to be scored?) → **score** → **output gate** (does everything add 
 Owner: {owner}. Spec: `models/{model}/model.yaml`.
 """
 AT_ONCE = 4
-"""So many partitions of a model are scored at a time."""
+"""So many runs of a model's scoring are at work at a time, beside those that may be waiting for their partitions."""
 CANDIDATE = "{{ ti.xcom_pull(task_ids='judge')['candidate'] }}"
 RETRAIN_DOC = """\
 ### {description}
@@ -158,7 +158,7 @@ def _dag(
         params=params,
         doc_md=doc.format(**{**vars(spec), "schedule": when, "to": spec.promotion.to.value, "late": about_late(spec)}),
         deadline=deadline(spec) if kind == "score" else None,
-        default_args=task_defaults(spec) | ({"max_active_tis_per_dag": AT_ONCE} if kind == "score" else {}),
+        default_args=task_defaults(spec),
     )
 
 

@@ -33,7 +33,8 @@ print(json.dumps(times | {"heavy": sorted(heavy & set(sys.modules)), "dags": {
         "edges": sorted(f"{t.task_id} > {d}" for t in dag.tasks for d in t.downstream_task_ids),
         "tags": sorted(dag.tags), "owner": sorted({t.owner for t in dag.tasks}),
         "retries": sorted({t.retries for t in dag.tasks}), "doc": dag.doc_md,
-        "runs": dag.max_active_runs, "schedule": type(dag.timetable).__name__, "params": sorted(dag.params),
+        "runs": dag.max_active_runs, "limits": sorted({t.max_active_tis_per_dag for t in dag.tasks}),
+        "schedule": type(dag.timetable).__name__, "params": sorted(dag.params),
     } for name, dag in found.items()}}))
 """
 
@@ -45,6 +46,12 @@ def look(models: Path) -> dict:
     )
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A copy of the models, to be changed."""
+    return Path(shutil.copytree(PROJECT / "models", tmp_path / "models"))
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +109,7 @@ def test_a_new_folder_is_all_that_a_new_model_takes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("approval", ["required", "two_persons"])
-def test_a_spec_that_wants_an_approval_has_a_task_that_waits_for_it(tmp_path: Path, approval: str) -> None:
-    models = tmp_path / "models"
-    shutil.copytree(PROJECT / "models", models)
+def test_a_spec_that_wants_an_approval_has_a_task_that_waits_for_it(models: Path, approval: str) -> None:
     spec = models / "arrival_minutes" / "model.yaml"
     spec.write_text(spec.read_text().replace("to: production}", f"to: production, approval: {approval}}}"))
     dags = look(models)["dags"]
@@ -114,9 +119,7 @@ def test_a_spec_that_wants_an_approval_has_a_task_that_waits_for_it(tmp_path: Pa
     assert ("another person" in dags["promote_arrival_minutes"]["doc"]) is (approval == "two_persons")
 
 
-def test_a_model_with_an_invalid_spec_says_so_and_disturbs_no_other(tmp_path: Path) -> None:
-    models = tmp_path / "models"
-    shutil.copytree(PROJECT / "models", models)
+def test_a_model_with_an_invalid_spec_says_so_and_disturbs_no_other(models: Path) -> None:
     broken = models / "arrival_minutes" / "model.yaml"
     broken.write_text(broken.read_text().replace("task: regression", "task: guessing"))
     dags = look(models)["dags"]
@@ -125,9 +128,7 @@ def test_a_model_with_an_invalid_spec_says_so_and_disturbs_no_other(tmp_path: Pa
     assert "model.yaml:6: task = 'guessing'" in dags["score_arrival_minutes"]["doc"]
 
 
-def test_whatever_is_in_a_folder_of_models_disturbs_no_other(tmp_path: Path) -> None:
-    models = tmp_path / "models"
-    shutil.copytree(PROJECT / "models", models)
+def test_whatever_is_in_a_folder_of_models_disturbs_no_other(models: Path) -> None:
     shutil.copytree(models / "flight_delays", models / "copy of flight_delays")
     (models / "a folder" / "model.yaml").mkdir(parents=True)
     shutil.copytree(models / "arrival_minutes", models / "tagged")
@@ -143,14 +144,13 @@ def test_whatever_is_in_a_folder_of_models_disturbs_no_other(tmp_path: Path) -> 
     assert "tags.0 = 'xxx" in broken["score_tagged"]
 
 
-def test_runs_that_wait_keep_none_from_being_scheduled(tmp_path: Path) -> None:
-    models = tmp_path / "models"
-    shutil.copytree(PROJECT / "models", models)
+def test_runs_that_wait_keep_none_from_being_scheduled(models: Path) -> None:
     spec = models / "flight_delays" / "model.yaml"
     spec.write_text(spec.read_text().replace("partition: begins}", "partition: begins, wait: 36h}"))
     dags = look(models)["dags"]
     assert dags["score_flight_delays"]["runs"] == 4 + 2
     assert dags["score_arrival_minutes"]["runs"] == 4 + 1
+    assert dags["score_flight_delays"]["limits"] == [None], "it would count those that wait, and hold for backfills"
 
 
 def test_the_specs_of_the_repository_are_valid() -> None:

@@ -142,7 +142,7 @@ def half(number):
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 def test_a_kept_kernel_that_is_damaged_is_compiled_again(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "halves.py").write_text(KERNEL)
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": os.pathsep.join(["."])}
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": "."}
     command = [
         sys.executable,
         "-c",
