@@ -1,8 +1,9 @@
 """How much faster the compiled form scores than scikit-learn's pipeline: one process, one thread, real flights.
 
 M1 is one-hot categories and scaled numbers into a logistic regression, M2 ordinal categories and numbers into 200
-histogram trees of 31 leaves, both over 15 columns. Both sides get the same resampled flights, scikit-learn as a frame
-and the compiled form as it is read: texts as dictionaries, nulls as nulls. Times are of the thread's processor.
+histogram trees of 31 leaves, both over 15 columns. With --large also trees of many leaves: forests that grow until
+their leaves are pure, and boosted trees of 255 leaves. Both sides get the same resampled flights, scikit-learn a
+frame and the compiled form as it is read: texts as dictionaries, nulls as nulls. Times are of the thread's processor.
 """
 
 from __future__ import annotations
@@ -64,6 +65,28 @@ def pipelines() -> dict[str, Pipeline]:
     }
 
 
+def large_trees() -> dict[str, Pipeline]:
+    """Models of many leaves, unfitted."""
+    from lightgbm import LGBMClassifier
+    from sklearn.ensemble import RandomForestClassifier
+    from xgboost import XGBClassifier
+
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    hot = OneHotEncoder(handle_unknown="ignore")
+    learners = {
+        "forest": (codes, SimpleImputer(), RandomForestClassifier(60, random_state=0)),
+        "one-hot forest": (hot, SimpleImputer(), RandomForestClassifier(60, random_state=0)),
+        "LightGBM": (codes, "passthrough", LGBMClassifier(n_estimators=200, num_leaves=255, verbose=-1, n_jobs=1)),
+        "XGBoost": (codes, "passthrough", XGBClassifier(n_estimators=200, max_depth=8, n_jobs=1)),
+    }
+    return {
+        name: Pipeline(
+            [("prepare", ColumnTransformer([("c", encoder, CATEGORIES), ("n", numbers, NUMBERS)])), ("learn", learner)]
+        )
+        for name, (encoder, numbers, learner) in learners.items()
+    }
+
+
 def flights() -> pd.DataFrame:
     """The flights of the example models, as their feed lays them out."""
     path = Path(__file__).parents[1] / "models" / "flight_delays" / "feed.py"
@@ -99,11 +122,12 @@ def fastest(score: Callable[[], np.ndarray], times: int) -> tuple[float, np.ndar
 
 
 def main() -> None:
-    """Print rows a second of both sides and their ratio for M1 and M2; exit 1 when a ratio is below --at-least."""
+    """Print rows a second of both sides and their ratio; exit 1 when that of M1 or M2 is below --at-least."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", type=int, default=262_144)
     arguments.add_argument("--times", type=int, default=5)
     arguments.add_argument("--at-least", type=float, default=20.0)
+    arguments.add_argument("--large", action="store_true", help="trees of many leaves, too")
     chosen = arguments.parse_args()
     frame = flights()
     train = frame.sample(60_000, random_state=0)
@@ -113,7 +137,7 @@ def main() -> None:
     missed = False
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, pipeline in pipelines().items():
+        for name, pipeline in (pipelines() | (large_trees() if chosen.large else {})).items():
             predictor = Predictor(pipeline.fit(treated(as_read(train)), late), "classification", KINDS)
             with TemporaryDirectory() as folder:
                 save_plan(Path(folder), compile_predictor(predictor))
@@ -121,7 +145,7 @@ def main() -> None:
             theirs, wanted = fastest(lambda p=predictor: p.score(rows), chosen.times)
             ours, found = fastest(lambda c=compiled: c.score(table), chosen.times)
             ratio = theirs / ours
-            missed |= ratio < chosen.at_least
+            missed |= name in {"M1", "M2"} and ratio < chosen.at_least
             speeds = [f"{chosen.rows / seconds / 1e6:.2f}" for seconds in (theirs, ours)]
             apart = np.abs(found - wanted).max()
             print(

@@ -1,4 +1,4 @@
-"""Trees of up to 64 leaves as the leaf planes of `add_planes`, over columns binned by the trees' thresholds."""
+"""Trees of up to 256 leaves as the leaf planes of `add_planes`, over columns binned by the trees' thresholds."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jobs.compiled.kernels.numbers import bin_numbers, take_bins
-from jobs.compiled.kernels.trees import BLOCK, FOUR, add_planes, range_leaves
+from jobs.compiled.kernels.trees import BLOCK, FOUR, PLANES, add_planes, range_leaves
 
 if TYPE_CHECKING:
     from jobs.compiled.columns import Batch
-    from jobs.compiled.form import Columns, Doubles, Trees
+    from jobs.compiled.form import Columns, Doubles, Flags, Trees
 
-MOST_LEAVES = 64
+MOST_LEAVES = 8 * PLANES
 MOST_BINS = 1 << 25  # at once: every split into sets is a column of its own
 Bins = np.ndarray[Any, Any]
+Whole = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,11 @@ class Planes:
         self._output = trees.output
         self._sets = trees.sets
         inner = np.flatnonzero(trees.feature >= 0)
-        self._bins, which = _bin_columns(trees, thresholds, inner)
+        kinds, which = asked_columns(trees, inner)
+        self._bins = [
+            BinColumn(int(trees.columns[place]), null_left, split, thresholds[place])
+            for place, null_left, split in kinds
+        ]
         limits = _limits(trees, thresholds, inner).astype(self.type)
         tree = (np.searchsorted(trees.first, inner, side="right") - 1).astype(np.int64)
         cleared = (begin[inner].astype(np.int64), count[trees.left[inner]].astype(np.int64))
@@ -109,11 +114,7 @@ class Planes:
             null = self.type(0 if column.null_left else np.iinfo(self.type).max)
             bin_numbers(values, column.thresholds, self._single, null, bins)
         else:
-            known = values >= 0
-            left = np.where(
-                known, self._sets[column.split, np.where(known, values, 0).astype(np.uint8)], column.null_left
-            )
-            bins[:] = np.where(left, 0, 1)
+            bins[:] = ~left_by_set(self._sets[column.split], values, column.null_left)
         return bins
 
 
@@ -121,16 +122,17 @@ def _thresholds(trees: Trees, place: int) -> Doubles:
     return np.unique(trees.threshold[(trees.feature == place) & (trees.split < 0)])
 
 
-def _bin_columns(
-    trees: Trees, thresholds: list[Doubles], inner: np.ndarray[Any, Any]
-) -> tuple[list[BinColumn], np.ndarray[Any, Any]]:
-    """The columns that the inner nodes ask for, and which of them each asks for."""
+def asked_columns(trees: Trees, inner: Whole) -> tuple[list[tuple[int, bool, int]], Whole]:
+    """The columns that inner nodes ask for, (feature, NaN goes left, split), and which of them each has."""
     asked = np.stack([trees.feature[inner], trees.null_left[inner], trees.split[inner]], axis=1).astype(np.int64)
     kinds, which = np.unique(asked, axis=0, return_inverse=True)
-    return [
-        BinColumn(int(trees.columns[place]), bool(null_left), int(split), thresholds[place])
-        for place, null_left, split in kinds
-    ], which.reshape(-1)
+    return [(int(feature), bool(null_left), int(split)) for feature, null_left, split in kinds], which.reshape(-1)
+
+
+def left_by_set(members: Flags, values: Any, null_left: Any) -> Flags:
+    """Whether each category is one of the members, shape (256,), that go left; below zero and NaN are nulls."""
+    known = values >= 0
+    return np.where(known, members[np.where(known, values, 0).astype(np.uint8)], null_left)
 
 
 def _limits(trees: Trees, thresholds: list[Doubles], inner: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -152,16 +154,16 @@ def _operations(
     """`first`, `column`, `limit` and `keep` of `add_planes`: each node clears a range of leaves, plane by plane."""
     begin, size = cleared
     group, column, limit, keep = [], [], [], []
-    for plane in range(MOST_LEAVES // 8):
+    for plane in range(PLANES):
         low = np.clip(begin - 8 * plane, 0, 8)
         high = np.clip(begin + size - 8 * plane, 0, 8)
         does = high > low
-        group.append(8 * tree[does] + plane)
+        group.append(PLANES * tree[does] + plane)
         column.append(which[does])
         limit.append(limits[does])
         keep.append(255 - ((1 << high[does]) - (1 << low[does])))
     groups = np.concatenate(group)
-    counts = np.bincount(groups, minlength=8 * trees)
+    counts = np.bincount(groups, minlength=PLANES * trees)
     first = np.concatenate([[0], np.cumsum((counts + FOUR - 1) // FOUR * FOUR)])
     order = np.argsort(groups, kind="stable")
     sorted_groups = groups[order]

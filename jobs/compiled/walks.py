@@ -2,78 +2,112 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs.compiled.kernels.trees import LEAF, add_walks
+from jobs.compiled.kernels.trees import CHILD, EIGHT, EQUAL, LEAST, LIMIT, LINK, MOST, add_walks, lay_out
+from jobs.compiled.planes import asked_columns, left_by_set
 
 if TYPE_CHECKING:
     from jobs.compiled.columns import Batch
-    from jobs.compiled.form import Columns, Doubles, Flags, Integers, Trees
+    from jobs.compiled.form import Columns, Doubles, Flags, Trees
 
-FEW = 4
-"""Up to so many codes with a value of their own, a node asks for the code; a column with more is laid out."""
+ROWS = 8192
+VALUES = 1 << 18
+"""At most so many rows, and so many values of theirs, are laid out at once: near the processor, beside a tree."""
+Whole = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Walks:
-    """The trees, ready for `add_walks`: memory grows with the features, however many columns encoders make of them."""
+    """The trees, ready for `add_walks`: memory grows with the features, however many columns encoders make of them.
+
+    A node asks for a number as it is laid out, or, where a column differs for one code alone, as those of one-hot
+    encoders do, for the code.
+    """
 
     def __init__(self, trees: Trees, columns: Columns) -> None:
         self._trees = trees
-        asked = np.unique(trees.feature[trees.feature >= 0])
-        sizes = np.diff(columns.first)[trees.columns]
-        by_code = (columns.lookup[trees.columns] >= 0) & (sizes <= FEW)
-        self._laid_out = trees.columns[asked[~by_code[asked]]]
-        self._lookups = np.unique(columns.lookup[trees.columns[asked[by_code[asked]]]])
-        places = np.full(len(trees.columns) + 1, LEAF, np.int32)  # the last one is that of leaves
-        places[asked[~by_code[asked]]] = np.arange(len(self._laid_out))
-        coded = asked[by_code[asked]]
-        places[coded] = -2 - np.searchsorted(self._lookups, columns.lookup[trees.columns[coded]])
-        self._source = places[trees.feature]
-        self._others, self._begin, self._code, self._goes = _decided(trees, columns, self._source)
+        inner = np.flatnonzero(trees.feature >= 0)
+        column = trees.columns[trees.feature[inner]]
+        by_code = (columns.lookup[column] >= 0) & (np.diff(columns.first)[column] <= 1)
+        self._laid_out, which = asked_columns(trees, inner[~by_code])
+        self._lookups, code = np.unique(columns.lookup[column[by_code]], return_inverse=True)
+        source = np.empty(len(inner), np.int64)
+        source[~by_code], source[by_code] = which, len(self._laid_out) + code.reshape(-1)
+        limit = _in_order(np.where(trees.split[inner] < 0, trees.threshold[inner], 0.0))
+        equal, turned = np.zeros((2, len(inner)), np.bool_)
+        limit[by_code], equal[by_code], turned[by_code] = _by_code(trees, columns, inner[by_code])
+        self._nodes, self._leaf = _linked(trees, inner, limit, source | equal.astype(np.int64) << EQUAL, turned)
 
     def add(self, batch: Batch, total: Doubles) -> None:
         """Add the trees to total, shape (outputs, rows)."""
-        trees = self._trees
-        numbers = np.empty((len(self._laid_out), batch.rows))
-        for place, column in enumerate(self._laid_out):
-            numbers[place] = _rounded(batch.values(int(column)), single=trees.single)
-        codes = np.empty((len(self._lookups), batch.rows), np.int32)
-        for place, lookup in enumerate(self._lookups):
-            codes[place] = batch.codes(int(lookup))
-        of_codes = (self._source, self._others, self._begin, self._code, self._goes)
-        nodes = (trees.threshold, trees.left, trees.right, trees.null_left, trees.split, trees.sets)
-        value = trees.value.astype(total.dtype, copy=False)
-        add_walks(numbers, codes, *of_codes, trees.first, trees.output, *nodes, value, total)
+        trees, laid_out = self._trees, self._laid_out
+        numbers = {place: batch.values(int(trees.columns[place])) for place in {kind[0] for kind in laid_out}}
+        codes = [batch.codes(int(lookup)) for lookup in self._lookups]
+        width = max(len(laid_out) + len(codes), 1)
+        at_once = min(ROWS, max(VALUES // width, EIGHT) // EIGHT * EIGHT)
+        values = np.zeros((at_once, width), np.int64)
+        leaf = self._leaf.astype(total.dtype, copy=False)
+        for start in range(0, batch.rows, at_once):
+            rows = slice(start, min(start + at_once, batch.rows))
+            size = rows.stop - start
+            for number, (place, null_left, split) in enumerate(laid_out):
+                if split < 0:
+                    null = LEAST if null_left else MOST
+                    lay_out(numbers[place][rows], trees.single, null, number, values)
+                else:
+                    values[:size, number] = ~left_by_set(trees.sets[split], numbers[place][rows], null_left)
+            for number, found in enumerate(codes, len(laid_out)):
+                values[:size, number] = found[rows]
+            filled = -(-size // EIGHT) * EIGHT
+            part = np.zeros((len(total), filled), total.dtype)
+            part[:, :size] = total[:, rows]
+            add_walks(values[:filled], self._nodes, trees.first, trees.output, leaf, part)
+            total[:, rows] = part[:, :size]
 
 
-def _decided(trees: Trees, columns: Columns, source: Integers) -> tuple[Flags, Integers, Integers, Flags]:
-    """Where each node that asks for a code sends others, and those with a value of their own: `begin`, codes, flags."""
-    nodes = np.flatnonzero(source < LEAF)
-    of_node = trees.columns[trees.feature[nodes]]
-    others = np.zeros(len(source), np.bool_)
-    others[nodes] = _goes_left(trees, nodes, columns.default[of_node])
-    sizes = np.zeros(len(source), np.int64)
-    sizes[nodes] = np.diff(columns.first)[of_node]
-    begin = np.concatenate([[0], np.cumsum(sizes)])
-    owner = np.repeat(nodes, sizes[nodes])
-    entry = np.repeat(columns.first[of_node], sizes[nodes]) + np.arange(len(owner)) - begin[owner]
-    goes = _goes_left(trees, owner, columns.values[entry])
-    return others, begin.astype(np.int32), columns.codes[entry].astype(np.int32), goes
+def _linked(trees: Trees, inner: Whole, limit: Whole, asks: Whole, turned: Flags) -> tuple[Whole, Doubles]:
+    """The nodes and leaves as `add_walks` has them: two children side by side, the right one first where turned."""
+    tree = np.searchsorted(trees.first, inner, side="right") - 1
+    before = np.searchsorted(inner, trees.first[tree])  # inner nodes of other trees
+    child = trees.first[tree] + 1 + 2 * (np.arange(len(inner)) - before)
+    place = np.arange(len(trees.feature))  # of each node; that of a root stays
+    place[trees.left[inner]] = child + turned
+    place[trees.right[inner]] = child + ~turned
+    nodes = np.empty((len(place), 2), np.int64)
+    nodes[:, LIMIT], nodes[place, LINK] = MOST, place << CHILD
+    nodes[place[inner], LIMIT], nodes[place[inner], LINK] = limit, child << CHILD | asks
+    leaf = np.zeros(len(place))
+    leaf[place] = trees.value
+    return nodes, leaf
 
 
-def _goes_left(trees: Trees, nodes: np.ndarray[tuple[int], np.dtype[np.int64]], values: Doubles) -> Flags:
-    """Whether each node sends the value of the same place left, as the kernel has it for numbers."""
-    values = _rounded(values, single=trees.single)
-    left = values <= trees.threshold[nodes]
-    by_set = trees.split[nodes] >= 0
-    known = by_set & (values >= 0)
-    left[known] = trees.sets[trees.split[nodes[known]], values[known].astype(np.uint8)]
-    nulls = np.isnan(values) | (by_set & (values < 0))
-    left[nulls] = trees.null_left[nodes[nulls]]
+def _by_code(trees: Trees, columns: Columns, nodes: Whole) -> tuple[Whole, Flags, Flags]:
+    """For nodes over columns that differ for one code at most: limit, whether to be equal to it, whether turned."""
+    column = trees.columns[trees.feature[nodes]]
+    others = _goes_left(trees, nodes, columns.default[column])
+    entry = columns.first[column]
+    has = columns.first[column + 1] > entry
+    limit, own = np.full(len(nodes), MOST), others.copy()
+    own[has] = _goes_left(trees, nodes[has], columns.values[entry[has]])
+    differs = own != others
+    limit[differs] = columns.codes[entry[differs]]
+    return limit, differs, ~own
+
+
+def _goes_left(trees: Trees, nodes: Whole, values: Doubles) -> Flags:
+    """Whether each node sends the value of the same place left."""
+    values = values.astype(np.float32).astype(np.float64) if trees.single else values
+    left = np.where(np.isnan(values), trees.null_left[nodes], values <= trees.threshold[nodes])
+    for place in np.flatnonzero(trees.split[nodes] >= 0):
+        node = nodes[place]
+        left[place] = left_by_set(trees.sets[trees.split[node]], values[place], trees.null_left[node])
     return left
 
 
-def _rounded(values: Doubles, *, single: bool) -> Doubles:
-    return values.astype(np.float32).astype(np.float64) if single else values
+def _in_order(values: Doubles) -> Whole:
+    """Whole numbers in the order of the values."""
+    found = np.empty((len(values), 1), np.int64)
+    lay_out(values, False, 0, 0, found)  # noqa: FBT003 - a kernel's arguments have no names
+    return found[:, 0].copy()

@@ -188,7 +188,22 @@ def test_many_splits_into_sets_are_binned_a_part_at_a_time(monkeypatch: pytest.M
     assert compare(predictor, compiled(predictor)[1], rows(rng, 5000, wild=0.1))
 
 
-@pytest.mark.parametrize("leaves", [8, 63, 64, 65, 400])
+def test_splits_into_sets_in_trees_of_many_leaves() -> None:
+    rng = np.random.default_rng(4)
+    frame = read(rows(rng, 4000))
+    learn = HistGradientBoostingClassifier(
+        max_iter=5, categorical_features=[0, 1, 2], min_samples_leaf=1, max_leaf_nodes=500, early_stopping=False
+    )
+    pipeline = Pipeline([("prepare", tree_columns(rng)), ("learn", learn)])
+    predictor = fitted(pipeline, frame, target(rng, frame, 3), "classification")
+    plan, mine = compiled(predictor)
+    assert isinstance(plan.model, Trees)
+    assert (plan.model.split >= 0).any()
+    assert not Planes.fit(plan.model, plan.columns)
+    assert compare(predictor, mine, rows(rng, 5000, wild=0.1))
+
+
+@pytest.mark.parametrize("leaves", [8, 63, 65, 256, 257, 600])
 @pytest.mark.parametrize("values", [100, 254, 255, 256, 257, 3000])
 def test_any_number_of_leaves_and_of_thresholds(leaves: int, values: int) -> None:
     rng = np.random.default_rng(leaves * values)
@@ -201,7 +216,9 @@ def test_any_number_of_leaves_and_of_thresholds(leaves: int, values: int) -> Non
     )
     plan, mine = compiled(predictor)
     assert isinstance(plan.model, Trees)
-    assert Planes.fit(plan.model, plan.columns) == (leaves <= 64)
+    most = np.add.reduceat(plan.model.feature < 0, plan.model.first[:-1]).max()
+    assert most == min(leaves, values + 1) or most > 300, "as many as there are values"
+    assert Planes.fit(plan.model, plan.columns) == (most <= planes.MOST_LEAVES)
     table = rows(rng, 3000)
     thresholds = rng.choice(plan.model.threshold[plan.model.feature >= 0], 3000)
     near = np.nextafter(thresholds.astype(np.float32), rng.choice([-np.inf, np.inf], 3000).astype(np.float32))

@@ -169,34 +169,43 @@ class Feed:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "part-0.parquet").write_bytes(frame.to_parquet(None, index=False))
         elif self.kind == "delta":
-            where = f"{self.where}/{name}"
-            table = pa.Table.from_pandas(frame.assign(day=day), preserve_index=False)
-            options: dict[str, Any] = {"storage_options": storage_options(place(where)), "partition_by": ["day"]}
-            known = DeltaTable.is_deltatable(where, options["storage_options"])
-            replaced = {"mode": "overwrite", "predicate": f"day = '{day}'"} if known else {}
-            write_deltalake(where, table, **options, **replaced)
+            self._write_delta(name, frame.assign(day=day), mode="overwrite", predicate=f"day = '{day}'")
         else:
-            engine = sa.create_engine(self.where)
-            with engine.begin() as connection:
-                if sa.inspect(connection).has_table(name):
-                    connection.execute(
-                        sa.text(f"DELETE FROM {name} WHERE day = :day"), {"day": date.fromisoformat(day)}
-                    )
-                types = {"day": sa.Date(), "wrapped": sa.Boolean(), "known_at": sa.DateTime(timezone=True)}
-                frame = frame.assign(day=date.fromisoformat(day))
-                frame.to_sql(
-                    name,
-                    connection,
-                    index=False,
-                    if_exists="append",
-                    dtype={k: v for k, v in types.items() if k in frame},
-                )
-            engine.dispose()
+            self._write_sql(name, frame.assign(day=date.fromisoformat(day)))
 
     def deliver_all(self) -> None:
+        """Put the rows of all partitions there: those of a table at once."""
         for name in ("sales", "returns"):
-            for folder in sorted((self.shop.root / "home" / "data" / name).iterdir()):
-                self.deliver(name, folder.name.removeprefix("day="), pd.read_parquet(folder))
+            days = {
+                folder.name.removeprefix("day="): pd.read_parquet(folder)
+                for folder in sorted((self.shop.root / "home" / "data" / name).iterdir())
+            }
+            if self.kind == "parquet":
+                for day, frame in days.items():
+                    self.deliver(name, day, frame)
+            elif self.kind == "delta":
+                self._write_delta(name, pd.concat(frame.assign(day=day) for day, frame in days.items()))
+            else:
+                self._write_sql(name, pd.concat(f.assign(day=date.fromisoformat(day)) for day, f in days.items()))
+
+    def _write_delta(self, name: str, frame: pd.DataFrame, **replaced: Any) -> None:
+        where = f"{self.where}/{name}"
+        options = storage_options(place(where))
+        known = replaced and DeltaTable.is_deltatable(where, options)
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        write_deltalake(where, table, storage_options=options, partition_by=["day"], **(replaced if known else {}))
+
+    def _write_sql(self, name: str, frame: pd.DataFrame) -> None:
+        """In the place of the rows of the same days."""
+        types = {"day": sa.Date(), "wrapped": sa.Boolean(), "known_at": sa.DateTime(timezone=True)}
+        engine = sa.create_engine(self.where)
+        with engine.begin() as connection:
+            if sa.inspect(connection).has_table(name):
+                for day in frame["day"].unique():
+                    connection.execute(sa.text(f"DELETE FROM {name} WHERE day = :day"), {"day": day})
+            kinds = {column: kind for column, kind in types.items() if column in frame}
+            frame.to_sql(name, connection, index=False, if_exists="append", dtype=kinds)
+        engine.dispose()
 
     def rows(self, day: str = "2026-01-16") -> pd.DataFrame:
         return pd.read_parquet(self.shop.root / "home" / "data" / "sales" / f"day={day}")

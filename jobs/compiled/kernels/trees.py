@@ -7,13 +7,21 @@ left over is where the row ends.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import boolean, int64, void
 
 from jobs.compiled.kernels.compiler import kernel
-from jobs.compiled.kernels.numbers import Array
+from jobs.compiled.kernels.numbers import READ, Array
 
 BLOCK = 2048
-LEAF = -1
+PLANES = 32
+"""At most so many for a tree: the number of a leaf is a byte."""
+LIMIT, LINK = 0, 1
+CHILD, EQUAL, COLUMN = 32, 31, (1 << 31) - 1
+EIGHT = 8
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
 FOUR = 4
 """Operations of a plane are done four at a time; the last ones are filled up with some that clear nothing."""
 
@@ -21,11 +29,7 @@ _PLANES = (
     "void({bins}[:, ::1], int32[::1], int32[::1], int32[::1], {bins}[::1], uint8[::1], {sums}[::1], int32[::1], "
     "int32[::1], {sums}[:, ::1])"
 )
-_WALKS = (
-    "void(float64[:, ::1], int32[:, ::1], int32[::1], boolean[::1], int32[::1], int32[::1], boolean[::1], "
-    "int32[::1], int32[::1], float64[::1], int32[::1], int32[::1], "
-    "boolean[::1], int32[::1], boolean[:, ::1], {sums}[::1], {sums}[:, ::1])"
-)
+_WALKS = "void(int64[:, ::1], int64[:, ::1], int32[::1], int32[::1], {sums}[::1], {sums}[:, ::1])"
 _SUMS = ("float64", "float32")
 
 
@@ -45,8 +49,8 @@ def add_planes(
     """Add the leaf of each tree that a row ends in to total[output[tree], row], in the order of the trees.
 
     bins: (rows of bins, rows); place[column] is a column's row there. Operation o is limit[o] and keep[o] of column[o]:
-    a bin above the limit keeps only these bits. Those of plane p of tree t are first[8 t + p]:first[8 t + p + 1], a
-    multiple of four. The values of the leaves of tree t begin at leaf[t].
+    a bin above the limit keeps only these bits. Those of plane p of tree t are first[q]:first[q + 1], a multiple of
+    four, where q is PLANES t + p. The values of the leaves of tree t begin at leaf[t].
     """
     rows = bins.shape[1]
     state = np.empty(BLOCK, np.uint8)
@@ -60,7 +64,7 @@ def add_planes(
             for plane in range(planes):
                 for row in range(size):
                     state[row] = everything
-                for o in range(first[8 * tree + plane], first[8 * tree + plane + 1], FOUR):
+                for o in range(first[PLANES * tree + plane], first[PLANES * tree + plane + 1], FOUR):
                     bins0 = bins[place[column[o]], start : start + size]
                     bins1 = bins[place[column[o + 1]], start : start + size]
                     bins2 = bins[place[column[o + 2]], start : start + size]
@@ -96,58 +100,57 @@ def add_planes(
                 sums[row] += leaves[index[row]]
 
 
+@kernel("int64(int64[:, ::1], int64[:, ::1], int64, int64)")
+def _next(values: Array, nodes: Array, node: Any, row: int) -> Any:
+    link = nodes[node, LINK]
+    value = values[row, link & COLUMN]
+    limit = nodes[node, LIMIT]
+    return (link >> CHILD) + ((value > limit) | ((value < limit) & ((link >> EQUAL) & 1)))
+
+
 @kernel(*(_WALKS.format(sums=sums) for sums in _SUMS))
-def add_walks(
-    numbers: Array,
-    codes: Array,
-    source: Array,
-    others_left: Array,
-    begin: Array,
-    code: Array,
-    goes: Array,
-    first: Array,
-    output: Array,
-    threshold: Array,
-    left: Array,
-    right: Array,
-    null_left: Array,
-    split: Array,
-    sets: Array,
-    value: Array,
-    total: Array,
-) -> None:
+def add_walks(values: Array, nodes: Array, first: Array, output: Array, leaf: Array, total: Array) -> None:
     """Add the leaf of each tree that a row ends in to total[output[tree], row], for trees of any size.
 
-    numbers and codes: (those that are asked for, rows). Node n asks for numbers[source[n]], or where that is below -1
-    for codes[-2 - source[n]]: the codes code[begin[n]:begin[n + 1]] go left where `goes` says so, all others where
-    others_left[n] does. A leaf has source -1. The rest is as in `Trees`.
+    values: (rows, columns), rows a multiple of EIGHT. Node n is nodes[n]: its LIMIT, and its LINK, which is where its
+    two children are from bit CHILD on, then the flag EQUAL, then a column. A row whose value there is at most the
+    limit, or with the flag is the limit, goes to the first child, any other to the second. Leaf n adds leaf[n], and is
+    its own first child, with a limit that no value is above. The root of tree t is first[t].
+
+    Eight rows go down a tree at once: what a row asks for next is only known when its last answer is there, and the
+    processor waits for eight of them together.
     """
-    block = 64
-    rows = total.shape[1]
-    for start in range(0, rows, block):
-        end = min(start + block, rows)
-        for tree in range(output.shape[0]):
-            for row in range(start, end):
-                node = first[tree]
-                while source[node] != LEAF:
-                    if source[node] < LEAF:
-                        found_code = codes[-2 - source[node], row]
-                        goes_left = others_left[node]
-                        for entry in range(begin[node], begin[node + 1]):
-                            if code[entry] == found_code:
-                                goes_left = goes[entry]
-                    else:
-                        found = numbers[source[node], row]
-                        if found != found:  # noqa: PLR0124 - NaN
-                            goes_left = null_left[node]
-                        elif split[node] < 0:
-                            goes_left = found <= threshold[node]
-                        elif found < 0:
-                            goes_left = null_left[node]
-                        else:
-                            goes_left = sets[split[node], np.uint8(found)]
-                    node = left[node] if goes_left else right[node]
-                total[output[tree], row] += value[node]
+    for tree in range(output.shape[0]):
+        sums = total[output[tree]]
+        for row in range(0, values.shape[0], EIGHT):
+            a = b = c = d = e = f = g = h = np.int64(first[tree])
+            while True:
+                was_a, was_b, was_c, was_d, was_e, was_f, was_g, was_h = a, b, c, d, e, f, g, h
+                a, b = _next(values, nodes, a, row), _next(values, nodes, b, row + 1)
+                c, d = _next(values, nodes, c, row + 2), _next(values, nodes, d, row + 3)
+                e, f = _next(values, nodes, e, row + 4), _next(values, nodes, f, row + 5)
+                g, h = _next(values, nodes, g, row + 6), _next(values, nodes, h, row + 7)
+                if (
+                    ((a == was_a) & (b == was_b) & (c == was_c) & (d == was_d))
+                    & ((e == was_e) & (f == was_f) & (g == was_g) & (h == was_h))
+                ):  # fmt: skip
+                    break
+            for place, node in enumerate((a, b, c, d, e, f, g, h)):
+                sums[row + place] += leaf[node]
+
+
+@kernel(void(READ, boolean, int64, int64, int64[:, ::1]))
+def lay_out(values: Array, single: bool, null: int, column: int, out: Array) -> None:
+    """Into out[:, column] whole numbers in the order of the values, and `null` for NaN; `single` as in `Trees`."""
+    numbers = out.view(np.float64)
+    for row in range(values.shape[0]):
+        value = values[row]
+        if value != value:  # noqa: PLR0124 - NaN
+            out[row, column] = null
+        else:
+            numbers[row, column] = (np.float64(np.float32(value)) if single else value) + 0.0  # there is one zero
+            bits = out[row, column]
+            out[row, column] = bits ^ ((bits >> 63) & MOST)
 
 
 @kernel("void(int32[::1], int32[::1], int32[::1], int32[::1], int32[::1], int32[::1])")
