@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from jobs.errors import Misconfigured
@@ -110,7 +111,7 @@ class Calendar:
         return self._local(partition.key)
 
     def _local(self, key: str) -> datetime:
-        return datetime.strptime(key, KEY_FORMAT[self.every])  # noqa: DTZ007 - the zone follows
+        return _read(key, KEY_FORMAT[self.every])
 
     @property
     def _step(self) -> timedelta:
@@ -121,3 +122,8 @@ class Calendar:
         start = local.replace(tzinfo=zone).astimezone(UTC)
         end = (local + self._step).replace(tzinfo=zone).astimezone(UTC)
         return Partition(local.strftime(KEY_FORMAT[self.every]), start, end)
+
+
+@lru_cache(maxsize=64)
+def _read(key: str, form: str) -> datetime:
+    return datetime.strptime(key, form)  # noqa: DTZ007 - the zone follows

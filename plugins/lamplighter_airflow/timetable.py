@@ -59,9 +59,9 @@ class PartitionTimetable(CronPartitionTimetable):
             candidates.append(following)
         if restriction.earliest is not None:
             earliest = self.localize_partition_datetime(restriction.earliest)
-            candidates.append(calendar.starting_at_or_after(earliest))
-        forgotten = following is None or self.schedule.tick(following) < now - FORGOTTEN_AFTER
-        if not candidates or (forgotten and not restriction.catchup):
+            if following is None or following.start < earliest:
+                candidates.append(calendar.starting_at_or_after(earliest))
+        if not candidates or not (restriction.catchup or self._within_reach(following, now)):
             candidates.append(self.schedule.newest(now))
         found = max(candidates, key=lambda partition: partition.start)
         if restriction.latest is not None and found.start > self._last_instant(restriction.latest):
@@ -90,6 +90,9 @@ class PartitionTimetable(CronPartitionTimetable):
         except Misconfigured:
             began = last.partition_date
             return None if began is None else calendar.starting_at_or_after(began + timedelta(microseconds=1))
+
+    def _within_reach(self, following: Partition | None, now: datetime) -> bool:
+        return following is not None and self.schedule.tick(following) >= now - FORGOTTEN_AFTER
 
     def _decode_partition_date(self, partition_key: str) -> datetime:
         try:
