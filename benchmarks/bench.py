@@ -71,8 +71,8 @@ class Session:
             self.peak = max(self.peak, total)
 
 
-def prepare(home: Path, rows: int, *, others: bool, shadow: bool) -> None:
-    """Lay out the table and put both models into production, if that was not done; for `others` as MLflow saves it.
+def prepare(home: Path, rows: int, models: list[str], *, others: bool, shadow: bool) -> None:
+    """Lay out the table and put the models into production, if that was not done; for `others` as MLflow saves them.
 
     For a `shadow` a second version of each, trained a day later, stands in staging.
     """
@@ -88,7 +88,7 @@ def prepare(home: Path, rows: int, *, others: bool, shadow: bool) -> None:
     from model_registry.store import Stage
 
     settings, day = Settings.from_environment(), flights.FIRST + timedelta(days=flights.TRAINING_DAYS - 1)
-    for model in flights.MODELS:
+    for model in models:
         versions = [(Stage.production, day), (Stage.staging, day + timedelta(days=1))]
         for stage, key in versions if shadow else versions[:1]:
             job = JobContext.create(settings, model, str(key), "bench")
@@ -160,16 +160,18 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     Console(width=100).print(table)
 
 
-def bench(place: Path, rows: int, designs: list[str], runs: int) -> list[tuple[Session, dict[str, Any]]]:
-    """All designs on both models, each with its figures, printed as they come; `place` keeps what can be used again."""
+def bench(
+    place: Path, rows: int, designs: list[str], runs: int, models: list[str]
+) -> list[tuple[Session, dict[str, Any]]]:
+    """All designs on the models, each with its figures, printed as they come; `place` keeps what can be used again."""
     home = (place / str(rows)).absolute()
     places = {"HOME": home / "lamplighter", "MODELS": home / "models", "DATA": home / "data"}
     os.environ |= {f"LAMPLIGHTER_{name}": str(place) for name, place in places.items()} | {"OMP_NUM_THREADS": "1"}
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))  # for workers
     others = any(design in OTHERS and design != "limit" for design in designs)
-    prepare(home, rows, others=others, shadow=any(design in SHADOWED for design in designs))
+    prepare(home, rows, models, others=others, shadow=any(design in SHADOWED for design in designs))
     found: list[tuple[Session, dict[str, Any]]] = []
-    for model in flights.MODELS:
+    for model in models:
         sessions = measured(home, model, designs, runs)
         figures = as_rows(sessions, rows)
         print_table(figures)
@@ -189,11 +191,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--designs", nargs="*", default=[*OTHERS, *OURS, *SHADOWED])
+    parser.add_argument("--models", nargs="*", default=list(flights.MODELS), choices=flights.MODELS)
     parser.add_argument("--home", type=Path, default=PLACE)
     parser.add_argument("--out", type=Path, default=HERE, help="Where results.json and results.png go.")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    found = [row for _, row in bench(chosen.home, chosen.rows, chosen.designs, chosen.runs)]
+    found = [row for _, row in bench(chosen.home, chosen.rows, chosen.designs, chosen.runs, chosen.models)]
     about = machine()
     (chosen.out / "results.json").write_text(json.dumps({"rows": found, "about": about}, indent=2) + "\n")
     draw(found, about, chosen.out / "results.png")

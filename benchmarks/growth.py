@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import HERE, PLACE, Session, bench, machine
 from chart import draw_growth
 from designs import ONE_CORE, OURS
+from flights import MODELS
 
 JOBS = ("input-gate", "score", "output-gate", "publish")
 ROWS = (1_000_000, 10_000_000, 100_000_000)
@@ -34,13 +35,14 @@ def main() -> None:
     parser.add_argument(
         "--designs", nargs="*", default=[*(design for design in OURS if "spark" not in design), *ONE_CORE]
     )
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=MODELS)
     parser.add_argument("--home", type=Path, default=PLACE)
     parser.add_argument("--out", type=Path, default=HERE, help="Where growth.json and growth.png go.")
     chosen = parser.parse_args()
     found = [
         row | {"jobs_s": jobs_of(chosen.home / str(rows), session)}
         for rows in chosen.rows
-        for session, row in bench(chosen.home, rows, chosen.designs, chosen.runs)
+        for session, row in bench(chosen.home, rows, chosen.designs, chosen.runs, chosen.models)
     ]
     about = machine()
     (chosen.out / "growth.json").write_text(json.dumps({"rows": found, "about": about}, indent=2) + "\n")
