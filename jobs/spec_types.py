@@ -44,6 +44,8 @@ def _cron(value: str) -> str:
 
     if len(value.split()) != 5 or not croniter.is_valid(value):
         raise ValueError("a cron expression of five fields, like '0 0 * * *'")
+    if any(field.lower().startswith("r") for field in value.split()):
+        raise ValueError("a cron expression without R: a random time is another one each time that it is asked for")
     try:
         croniter(value).get_next()
     except CroniterBadDateError:

@@ -72,6 +72,7 @@ def test_a_deadline_comes_after_the_tick_and_within_a_day(
     [
         ("{start: 2026-02-01, end: 2026-01-01}", "schedules: end must not be before start"),
         ('{score: {cron: "0 0 31 2 *", partition: ended}}', "a cron expression of some day that there is"),
+        ('{score: {cron: "R R * * *", partition: ended}}', "a cron expression without R"),
         ('{score: {cron: "0 0 * * *", partition: ended, deadline: 6}}', 'hours and minutes in quotes, like "06:00"'),
         ('{score: {cron: "0 0 * * *", partition: ended, deadline: "24:00"}}', "a time of day"),
         ('{score: {cron: "0 0 * * *", partition: ended, wait: 6}}', "a duration is a whole number"),
