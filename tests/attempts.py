@@ -1,11 +1,11 @@
 """Attempts to publish that meet, and jobs that die of a fault in a process of their own."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+
+from commands import lamplighter
 
 from jobs.context import JobContext
 from jobs.errors import Superseded
@@ -32,6 +32,4 @@ def die_in(command: str, partition: str, fault: str) -> int:
     """Run a job of the toys in a process of its own that meets a fault; its exit code."""
     arguments = [command, "--model", "toys", "--partition", partition, "--run", "test"]
     environment = os.environ | {VARIABLE: fault}
-    return subprocess.run(
-        [sys.executable, "-m", "lamplighter.cli", *arguments], env=environment, capture_output=True, check=False
-    ).returncode
+    return lamplighter(*arguments, environment=environment).returncode

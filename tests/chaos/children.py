@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
@@ -35,7 +35,7 @@ class Child:
         arguments = (tuple(jobs), run, partition, environment, str(log))
         self.process = fork_server().Process(target=_work, args=arguments)
         self.log = log
-        with _path():
+        with modules_found():
             self.process.start()
 
     @property
@@ -95,7 +95,7 @@ class Child:
 
 
 @contextmanager
-def _path() -> Iterator[None]:
+def modules_found() -> Iterator[None]:
     """The server is told of modules by the variable, and not by what pytest does to `sys.path`."""
     before = os.environ.get("PYTHONPATH", "")
     if HERE not in before.split(os.pathsep):
@@ -104,17 +104,24 @@ def _path() -> Iterator[None]:
     os.environ["PYTHONPATH"] = before
 
 
-def _work(jobs: Sequence[str], run: str, partition: str, environment: dict[str, str], log: str) -> None:
-    os.setsid()
-    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(said, stream)
-    sys.stdout = sys.stderr = os.fdopen(said, "w", buffering=1, encoding="utf-8")  # the server's own may be closed
+def as_a_command(environment: Mapping[str, str], out: str, err: str) -> Callable[[], None]:
+    """Make a forked process what a shell makes of a command: its variables, and its streams in files; and its main."""
+    opened = [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) for path in (out, err)]
+    for stream, file in enumerate(opened, 1):
+        os.dup2(file, stream)
+    # the server's own may be closed
+    sys.stdout, sys.stderr = (os.fdopen(file, "w", buffering=1, encoding="utf-8") for file in opened)
     os.environ.update(environment)
     # as a job of its own has it: without one pyspark believes that doctests run; the server has another
     sys.modules["__main__"].__file__ = str(Path(sys.executable).with_name("lamplighter"))
     from lamplighter.cli import main
 
+    return main
+
+
+def _work(jobs: Sequence[str], run: str, partition: str, environment: dict[str, str], log: str) -> None:
+    os.setsid()
+    main = as_a_command(environment, log, log)
     for job in jobs:
         sys.argv = ["lamplighter", job, "--model", "toys", "--partition", partition, "--run", run]
         if job == "score" and "CHAOS_ENGINE" in environment:

@@ -1,14 +1,13 @@
 """`lamplighter backfill` and `lamplighter diff` as people and machines meet them."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from commands import lamplighter, variables_of
 
 from jobs.rescore import score_partition
 
@@ -16,11 +15,7 @@ RANGE = ("toys", "--from", "2026-01-14", "--to", "2026-01-16")
 
 
 def run(shop: Any, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LAMPLIGHTER", "MLFLOW", "AIRFLOW"))}
-    environment |= {"LAMPLIGHTER_HOME": str(shop.settings.home), "LAMPLIGHTER_MODELS": str(shop.settings.models)}
-    environment |= {"COLUMNS": "200", "NO_COLOR": "1", **variables}
-    command = [sys.executable, "-m", "lamplighter.cli", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return lamplighter(*arguments, environment=variables_of(shop, **variables))
 
 
 def test_plan_run_and_plan_again(open_shop: Any) -> None:

@@ -6,12 +6,12 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from commands import lamplighter
 
 from lamplighter.reference import reference, schema
 
@@ -22,8 +22,7 @@ JOBS = ["input-gate", "train", "evaluate", "judge", "promote", "plan", "score", 
 def run(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LAMPLIGHTER", "MLFLOW", "AIRFLOW"))}
     environment |= {"LAMPLIGHTER_HOME": str(home), "COLUMNS": "200", "NO_COLOR": "1", **variables}
-    command = [sys.executable, "-m", "lamplighter.cli", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return lamplighter(*arguments, environment=environment)
 
 
 def test_help_lists_every_command(tmp_path: Path) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import lamplighter, variables_of
 
 from jobs.errors import Misconfigured, Rejected
 from jobs.evaluate import evaluate
@@ -195,12 +193,7 @@ def test_status_tells_what_was_moved_by_hand_and_shows_the_rest(two: Any) -> Non
 
 
 def _run(shop: Any, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LAMPLIGHTER", "MLFLOW", "AIRFLOW"))}
-    homes = {"LAMPLIGHTER_HOME": str(shop.root / "home"), "LAMPLIGHTER_MODELS": str(shop.root / "models")}
-    environment |= homes | {"COLUMNS": "200", "NO_COLOR": "1", "LAMPLIGHTER_ACTOR": "ada"} | variables
-    command = [sys.executable, "-m", "lamplighter.cli", *arguments]
-    here = Path(__file__).resolve().parents[2]
-    return subprocess.run(command, env=environment, cwd=here, capture_output=True, text=True, timeout=120, check=False)
+    return lamplighter(*arguments, environment=variables_of(shop, **{"LAMPLIGHTER_ACTOR": "ada"} | variables))
 
 
 def test_a_command_that_is_killed_is_finished_by_the_next_one(open_shop: Any) -> None:

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from commands import lamplighter
 from deltalake import DeltaTable
 
 from jobs.commit import follow
@@ -53,10 +52,7 @@ def die_in(shop: Any, command: str, fault: str) -> int:
         VARIABLE: fault,
     }
     arguments = [command, "--model", "toys", "--partition", DAY, "--run", "test"]
-    done = subprocess.run(
-        [sys.executable, "-m", "lamplighter.cli", *arguments], env=environment, capture_output=True, check=False
-    )
-    return done.returncode
+    return lamplighter(*arguments, environment=environment).returncode
 
 
 def begin(shop: Any) -> JobContext:

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from attempts import published_at_once
+from commands import lamplighter
 from sql_scores import DAY, NEXT, ROWS, VARIABLE, Scores
 
 from jobs.commit import settle
@@ -37,8 +36,7 @@ def listening(listener: Any) -> Any:
 def run(scores: Scores, command: str, fault: str = "", name: str = "test") -> int:
     arguments = [command, "--model", "toys", "--partition", DAY, "--run", name]
     environment = os.environ | ({FAULT: fault} if fault else {})
-    command_line = [sys.executable, "-m", "lamplighter.cli", *arguments]
-    return subprocess.run(command_line, env=environment, capture_output=True, check=False).returncode
+    return lamplighter(*arguments, environment=environment).returncode
 
 
 def test_the_database_has_the_rows_of_the_delta_table_and_their_lineage(scores: Scores) -> None:
