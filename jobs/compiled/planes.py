@@ -36,7 +36,7 @@ class Planes:
     def __init__(self, trees: Trees, columns: Columns) -> None:
         begin, count = np.empty((2, len(trees.feature)), np.int32)
         range_leaves(trees.first, trees.feature, trees.left, trees.right, begin, count)
-        thresholds = [_thresholds(trees, place) for place in range(len(trees.columns))]
+        thresholds = _thresholds(trees)
         small = max(map(len, thresholds), default=0) < 255
         self.type: type[np.uint8 | np.uint16] = np.uint8 if small else np.uint16
         self._columns = columns
@@ -67,7 +67,7 @@ class Planes:
         range_leaves(trees.first, trees.feature, trees.left, trees.right, begin, count)
         if (count > MOST_LEAVES).any():
             return False
-        few = all(len(_thresholds(trees, place)) < 65_535 for place in range(len(trees.columns)))
+        few = all(len(values) < 65_535 for values in _thresholds(trees))
         numbers = trees.columns[trees.feature[trees.split >= 0]]
         return bool(few and (columns.lookup[numbers] >= 0).all())
 
@@ -118,8 +118,17 @@ class Planes:
         return bins
 
 
-def _thresholds(trees: Trees, place: int) -> Doubles:
-    return np.unique(trees.threshold[(trees.feature == place) & (trees.split < 0)])
+def _of_columns(trees: Trees, nodes: Whole) -> list[Whole]:
+    """Those of the nodes that compare with a threshold, for each column."""
+    nodes = nodes[trees.split[nodes] < 0]
+    nodes = nodes[np.argsort(trees.feature[nodes], kind="stable")]
+    return np.split(nodes, np.searchsorted(trees.feature[nodes], np.arange(1, len(trees.columns))))
+
+
+def _thresholds(trees: Trees) -> list[Doubles]:
+    """The thresholds of each column, sorted, each once."""
+    inner = np.flatnonzero(trees.feature >= 0)
+    return [np.unique(trees.threshold[nodes]) for nodes in _of_columns(trees, inner)]
 
 
 def asked_columns(trees: Trees, inner: Whole) -> tuple[list[tuple[int, bool, int]], Whole]:
@@ -135,13 +144,12 @@ def left_by_set(members: Flags, values: Any, null_left: Any) -> Flags:
     return np.where(known, members[np.where(known, values, 0).astype(np.uint8)], null_left)
 
 
-def _limits(trees: Trees, thresholds: list[Doubles], inner: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _limits(trees: Trees, thresholds: list[Doubles], inner: Whole) -> Whole:
     """The highest bin that goes left at each inner node."""
-    limits = np.zeros(len(inner), np.int64)
-    for place, values in enumerate(thresholds):
-        mine = (trees.feature[inner] == place) & (trees.split[inner] < 0)
-        limits[mine] = np.searchsorted(values, trees.threshold[inner[mine]])
-    return limits
+    limits = np.zeros(len(trees.feature), np.int64)
+    for nodes, values in zip(_of_columns(trees, inner), thresholds, strict=True):
+        limits[nodes] = np.searchsorted(values, trees.threshold[nodes])
+    return limits[inner]
 
 
 def _operations(
