@@ -9,6 +9,7 @@ import pytest
 from conftest import SPEC
 from deltalake import DeltaTable, TableFeatures, write_deltalake
 
+from jobs.alterations import Alterations
 from jobs.backfill import State, plan_backfill
 from jobs.errors import Misconfigured, Unavailable
 from jobs.plan import Plan, plan
@@ -131,3 +132,23 @@ def test_a_spec_that_is_changed_while_a_plan_is_made_is_planned_with_again(open_
     done = score_partition(open_shop.job(DAY)).publication
     assert done.rows_rejected > 60
     assert score_partition(open_shop.job(DAY, "again")).unchanged
+
+
+def test_a_table_that_another_tool_has_emptied(open_shop: Any) -> None:
+    score_partition(open_shop.job(DAY))
+    table_of(open_shop).delete()
+    (found,) = plan_backfill(open_shop.settings, open_registry(open_shop.settings), "toys", DAY, DAY).partitions
+    assert (found.state, found.why) == (
+        State.missing,
+        "Another tool changed it after it was published, with DELETE in table version 2.",
+    )
+    assert not score_partition(open_shop.job(DAY, "again")).unchanged
+    assert seen(open_shop) == 120
+
+
+def test_what_is_published_while_one_looks_is_not_taken_for_altered(open_shop: Any) -> None:
+    score_partition(open_shop.job(DAY))
+    before = table_of(open_shop)
+    later = score_partition(open_shop.job(NEXT)).publication
+    path = predictions_path(open_shop.settings, open_shop.job(DAY).spec)
+    assert Alterations(before, path, before.history()).of(later) == ""

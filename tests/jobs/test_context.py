@@ -1,0 +1,61 @@
+"""What the jobs of a run leave for each other."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.context import JobContext
+from jobs.errors import Misconfigured, Unavailable
+from jobs.plan import Plan, plan
+from jobs.score import ScoreResult
+
+DAY = "2026-01-16"
+
+
+def test_a_result_of_another_release_is_one_sentence_and_no_stack_trace(open_shop: Any) -> None:
+    job: JobContext = open_shop.job(DAY)
+    plan(job)
+    kept = job.file("plan")
+    kept.write_text(kept.read_text().replace('"rows"', '"lines"'))
+    with pytest.raises(Misconfigured) as told:
+        job.recall("plan", Plan)
+    assert str(told.value) == (
+        "plan.json of the run 'test' was written by another release: run `lamplighter plan` again."
+    )
+    with pytest.raises(Misconfigured, match="was written by another release"):
+        job.recalled("plan", Plan)
+    assert job.recalled("score", ScoreResult) is None
+
+
+def test_results_lie_apart_for_each_plan_of_a_run(open_shop: Any) -> None:
+    job: JobContext = open_shop.job(DAY)
+    made = plan(job)
+    under = job.under(made)
+    under.keep("score", {"rows": 1})
+    assert under.file("score").is_file()
+    assert not job.file("score").exists()
+    assert under.folder == job.folder
+    with pytest.raises(
+        Misconfigured, match=r"toys 2026-01-16 has no result of `score` yet: run `lamplighter score --m"
+    ):
+        job.recall("score", ScoreResult)
+
+
+@pytest.mark.parametrize(
+    ("number", "becomes", "says"),
+    [(errno.ENOSPC, Unavailable, "is full"), (errno.EDQUOT, Unavailable, "is full"), (errno.EIO, OSError, "broken")],
+)
+def test_no_room_for_a_result_is_one_sentence_and_what_else_the_disk_says_stays(
+    open_shop: Any, monkeypatch: pytest.MonkeyPatch, number: int, becomes: type[Exception], says: str
+) -> None:
+    job: JobContext = open_shop.job(DAY)
+
+    def fail(*_: Any) -> None:
+        raise OSError(number, "broken")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(becomes, match=says):
+        job.keep("score", {})
