@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.context import JobContext
+from jobs.context import JobContext, file_name
 from jobs.errors import Misconfigured, Unavailable
 from jobs.plan import Plan, plan
 from jobs.score import ScoreResult
@@ -59,3 +59,11 @@ def test_no_room_for_a_result_is_one_sentence_and_what_else_the_disk_says_stays(
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(becomes, match=says):
         job.keep("score", {})
+
+
+def test_runs_of_any_name_have_a_folder_of_their_own() -> None:
+    assert file_name("scheduled__2026-01-16") == "scheduled__2026-01-16"
+    names = ["a/b", "a b", "a_b", "..", ".", "é", "x" * 81, "x" * 82]
+    found = [file_name(name) for name in names]
+    assert len(set(found)) == len(names)
+    assert all("/" not in name and name not in {".", ".."} and len(name) < 100 for name in found)
