@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +182,24 @@ def labels_of(day: date, sales: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"toy_id": sales["toy_id"], "returned": returned, "known_at": known_at})
 
 
+@cache
+def _empty_mlflow() -> bytes:
+    """MLflow's database before anything is in it: to make one takes longer than most tests."""
+    from tempfile import TemporaryDirectory
+
+    from model_registry.mlflow_store import MlflowStore
+
+    with TemporaryDirectory() as folder:
+        MlflowStore(f"sqlite:///{folder}/mlflow.db").versions("toys")
+        return Path(folder, "mlflow.db").read_bytes()
+
+
 def write_shop(root: Path) -> Shop:
     """Lay out the world below `root`."""
     shop = Shop(root)
     shop.write_model()
+    (shop.settings.home / "mlflow").mkdir(parents=True)
+    (shop.settings.home / "mlflow" / "mlflow.db").write_bytes(_empty_mlflow())
     for offset in range(DAYS):
         day = FIRST_DAY + timedelta(days=offset)
         sales = rows_of(day)
