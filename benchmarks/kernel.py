@@ -2,8 +2,8 @@
 
 M1 is one-hot categories and scaled numbers into a logistic regression, M2 ordinal categories and numbers into 200
 histogram trees of 31 leaves, both over 15 columns. With --large also trees of many leaves: forests that grow until
-their leaves are pure, and boosted trees of 255 leaves. Both sides get the same resampled flights, scikit-learn a
-frame and the compiled form as it is read: texts as dictionaries, nulls as nulls. Times are of the thread's processor.
+their leaves are pure, and boosted trees of 255 leaves. Both sides get the same resampled flights, scikit-learn as
+a frame and the compiled form as it is read: texts as dictionaries, nulls as nulls. Times are of the thread's processor.
 """
 
 from __future__ import annotations

@@ -14,22 +14,27 @@ PATIENCE = 120
 OURS = ("LAMPLIGHTER", "MLFLOW", "AIRFLOW")
 
 
-def variables_of(shop: Any, **more: str) -> dict[str, str]:
-    """The environment of a command in a shop's home, on a wide terminal, without this process's own settings."""
+def variables_of(home: Path, **more: str) -> dict[str, str]:
+    """The environment of a command in a home, on a wide terminal, without this process's own settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    homes = {"LAMPLIGHTER_HOME": str(shop.settings.home), "LAMPLIGHTER_MODELS": str(shop.settings.models)}
-    return kept | homes | {"COLUMNS": "200", "NO_COLOR": "1"} | more
+    return kept | {"LAMPLIGHTER_HOME": str(home), "COLUMNS": "200", "NO_COLOR": "1"} | more
 
 
-def lamplighter(*arguments: str, environment: Mapping[str, str], where: Path | None = None) -> CompletedProcess[str]:
-    """Run `lamplighter` with these arguments, in another folder if asked.
+def in_shop(shop: Any, *arguments: str, **variables: str) -> CompletedProcess[str]:
+    """Run `lamplighter` in a shop's home."""
+    variables = {"LAMPLIGHTER_MODELS": str(shop.settings.models)} | variables
+    return lamplighter(*arguments, environment=variables_of(shop.settings.home, **variables))
+
+
+def lamplighter(*arguments: str, environment: Mapping[str, str]) -> CompletedProcess[str]:
+    """Run `lamplighter` with these arguments.
 
     It is forked from a server that has imported what commands import: that takes longer than most commands.
     `tests/jobs/test_imports.py` runs them from nothing.
     """
     with TemporaryDirectory() as folder:
         said, told = Path(folder, "out"), Path(folder, "err")
-        asked = (arguments, dict(environment), str(where or Path.cwd()), str(said), str(told))
+        asked = (arguments, dict(environment), str(Path.cwd()), str(said), str(told))
         child = fork_server().Process(target=_work, args=asked)
         with modules_found():
             child.start()

@@ -12,7 +12,7 @@ from jobs.compiled.kernels.trees import BLOCK, FOUR, PLANES, add_planes, range_l
 
 if TYPE_CHECKING:
     from jobs.compiled.columns import Batch
-    from jobs.compiled.form import Columns, Doubles, Flags, Trees
+    from jobs.compiled.form import Columns, Doubles, Flags, Integers, Trees
 
 MOST_LEAVES = 8 * PLANES
 MOST_BINS = 1 << 25  # at once: every split into sets is a column of its own
@@ -44,7 +44,7 @@ class Planes:
         self._output = trees.output
         self._sets = trees.sets
         inner = np.flatnonzero(trees.feature >= 0)
-        kinds, which = asked_columns(trees, inner)
+        kinds, which = asked_columns(trees.feature[inner], trees.null_left[inner], trees.split[inner])
         self._bins = [
             BinColumn(int(trees.columns[place]), null_left, split, thresholds[place])
             for place, null_left, split in kinds
@@ -131,9 +131,9 @@ def _thresholds(trees: Trees) -> list[Doubles]:
     return [np.unique(trees.threshold[nodes]) for nodes in _of_columns(trees, inner)]
 
 
-def asked_columns(trees: Trees, inner: Whole) -> tuple[list[tuple[int, bool, int]], Whole]:
-    """The columns that inner nodes ask for, (feature, NaN goes left, split), and which of them each has."""
-    asked = np.stack([trees.feature[inner], trees.null_left[inner], trees.split[inner]], axis=1).astype(np.int64)
+def asked_columns(feature: Integers, null_left: Flags, split: Integers) -> tuple[list[tuple[int, bool, int]], Whole]:
+    """The columns that nodes ask for, each once, as (feature, null_left, split), and which of them each node has."""
+    asked = np.stack([feature, null_left, split], axis=1).astype(np.int64)
     kinds, which = np.unique(asked, axis=0, return_inverse=True)
     return [(int(feature), bool(null_left), int(split)) for feature, null_left, split in kinds], which.reshape(-1)
 

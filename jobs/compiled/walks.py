@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs.compiled.kernels.trees import CHILD, EIGHT, EQUAL, LEAST, LIMIT, LINK, MOST, add_walks, lay_out
+from jobs.compiled.kernels.trees import CHILD, EIGHT, FLAG, LEAST, LIMIT, LINK, MOST, SET, add_walks, lay_out
 from jobs.compiled.planes import asked_columns, left_by_set
 
 if TYPE_CHECKING:
@@ -31,14 +31,18 @@ class Walks:
         inner = np.flatnonzero(trees.feature >= 0)
         column = trees.columns[trees.feature[inner]]
         by_code = (columns.lookup[column] >= 0) & (np.diff(columns.first)[column] <= 1)
-        self._laid_out, which = asked_columns(trees, inner[~by_code])
+        by_set = ~by_code & (trees.split[inner] >= 0)
+        others, in_sets = inner[~by_code], by_set[~by_code]
+        null_left, split = trees.null_left[others] & ~in_sets, np.where(in_sets, 0, -1).astype(np.int32)
+        self._laid_out, which = asked_columns(trees.feature[others], null_left, split)  # the sets of a column are one
         self._lookups, code = np.unique(columns.lookup[column[by_code]], return_inverse=True)
         source = np.empty(len(inner), np.int64)
         source[~by_code], source[by_code] = which, len(self._laid_out) + code.reshape(-1)
-        limit = _in_order(np.where(trees.split[inner] < 0, trees.threshold[inner], 0.0))
-        equal, turned = np.zeros((2, len(inner)), np.bool_)
-        limit[by_code], equal[by_code], turned[by_code] = _by_code(trees, columns, inner[by_code])
-        self._nodes, self._leaf = _linked(trees, inner, limit, source | equal.astype(np.int64) << EQUAL, turned)
+        limit = np.where(by_set, trees.split[inner], _in_order(trees.threshold[inner]))
+        flag, turned = by_set & trees.null_left[inner], np.zeros(len(inner), np.bool_)
+        limit[by_code], flag[by_code], turned[by_code] = _by_code(trees, columns, inner[by_code])
+        asks = source | by_set.astype(np.int64) << SET | flag.astype(np.int64) << FLAG
+        self._nodes, self._leaf = _linked(trees, inner, limit, asks, turned)
 
     def add(self, batch: Batch, total: Doubles) -> None:
         """Add the trees to total, shape (outputs, rows)."""
@@ -57,14 +61,20 @@ class Walks:
                     null = LEAST if null_left else MOST
                     lay_out(numbers[place][rows], trees.single, null, number, values)
                 else:
-                    values[:size, number] = ~left_by_set(trees.sets[split], numbers[place][rows], null_left)
+                    values[:size, number] = _categories(numbers[place][rows])
             for number, found in enumerate(codes, len(laid_out)):
                 values[:size, number] = found[rows]
             filled = -(-size // EIGHT) * EIGHT
             part = np.zeros((len(total), filled), total.dtype)
             part[:, :size] = total[:, rows]
-            add_walks(values[:filled], self._nodes, trees.first, trees.output, leaf, part)
+            add_walks(values[:filled], self._nodes, trees.sets, trees.first, trees.output, leaf, part)
             total[:, rows] = part[:, :size]
+
+
+def _categories(values: Doubles) -> Whole:
+    """The categories as whole numbers, below zero for a null."""
+    known = values >= 0
+    return np.where(known, np.where(known, values, 0).astype(np.uint8).astype(np.int64), -1)
 
 
 def _linked(trees: Trees, inner: Whole, limit: Whole, asks: Whole, turned: Flags) -> tuple[Whole, Doubles]:

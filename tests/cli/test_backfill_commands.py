@@ -1,21 +1,16 @@
 """`lamplighter backfill` and `lamplighter diff` as people and machines meet them."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from commands import lamplighter, variables_of
+from commands import in_shop as run
 
 from jobs.rescore import score_partition
 
 RANGE = ("toys", "--from", "2026-01-14", "--to", "2026-01-16")
-
-
-def run(shop: Any, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return lamplighter(*arguments, environment=variables_of(shop, **variables))
 
 
 def test_plan_run_and_plan_again(open_shop: Any) -> None:

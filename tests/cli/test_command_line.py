@@ -1,7 +1,6 @@
 """The command line as people and machines meet it: exit codes, sentences, JSON, and the files made from the code."""
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -11,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from commands import lamplighter
+from commands import lamplighter, variables_of
 
 from lamplighter.reference import reference, schema
 
@@ -20,9 +19,7 @@ JOBS = ["input-gate", "train", "evaluate", "judge", "promote", "plan", "score", 
 
 
 def run(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LAMPLIGHTER", "MLFLOW", "AIRFLOW"))}
-    environment |= {"LAMPLIGHTER_HOME": str(home), "COLUMNS": "200", "NO_COLOR": "1", **variables}
-    return lamplighter(*arguments, environment=environment)
+    return lamplighter(*arguments, environment=variables_of(home, **variables))
 
 
 def test_help_lists_every_command(tmp_path: Path) -> None:

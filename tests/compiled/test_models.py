@@ -200,6 +200,8 @@ def test_splits_into_sets_in_trees_of_many_leaves() -> None:
     assert isinstance(plan.model, Trees)
     assert (plan.model.split >= 0).any()
     assert not Planes.fit(plan.model, plan.columns)
+    walks: Any = mine._model
+    assert len(walks._trees._laid_out) <= 2 * len(plan.features), "a column for each feature, and none for each split"
     assert compare(predictor, mine, rows(rng, 5000, wild=0.1))
 
 

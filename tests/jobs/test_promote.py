@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from commands import lamplighter, variables_of
+from commands import in_shop
 
 from jobs.errors import Misconfigured, Rejected
 from jobs.evaluate import evaluate
@@ -193,7 +193,7 @@ def test_status_tells_what_was_moved_by_hand_and_shows_the_rest(two: Any) -> Non
 
 
 def _run(shop: Any, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return lamplighter(*arguments, environment=variables_of(shop, **{"LAMPLIGHTER_ACTOR": "ada"} | variables))
+    return in_shop(shop, *arguments, LAMPLIGHTER_ACTOR="ada", **variables)
 
 
 def test_a_command_that_is_killed_is_finished_by_the_next_one(open_shop: Any) -> None:

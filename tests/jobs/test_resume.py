@@ -1,7 +1,6 @@
 """What is left of a half-scored partition: reused if intact, swept when it is over, never what readers need."""
 
 import json
-import os
 import signal
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from commands import lamplighter
+from commands import in_shop
 from deltalake import DeltaTable
 
 from jobs.commit import follow
@@ -46,13 +45,9 @@ def files_of(shop: Any) -> set[Path]:
 
 def die_in(shop: Any, command: str, fault: str) -> int:
     """Run a job in a process of its own that meets a fault; its exit code."""
-    environment = os.environ | {
-        "LAMPLIGHTER_HOME": str(shop.settings.home),
-        "LAMPLIGHTER_MODELS": str(shop.settings.models),
-        VARIABLE: fault,
-    }
-    arguments = [command, "--model", "toys", "--partition", DAY, "--run", "test"]
-    return lamplighter(*arguments, environment=environment).returncode
+    return in_shop(
+        shop, command, "--model", "toys", "--partition", DAY, "--run", "test", **{VARIABLE: fault}
+    ).returncode
 
 
 def begin(shop: Any) -> JobContext:

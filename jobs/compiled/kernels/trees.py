@@ -19,7 +19,7 @@ BLOCK = 2048
 PLANES = 32
 """At most so many for a tree: the number of a leaf is a byte."""
 LIMIT, LINK = 0, 1
-CHILD, EQUAL, COLUMN = 32, 31, (1 << 31) - 1
+CHILD, FLAG, SET, COLUMN = 32, 31, 30, (1 << 30) - 1
 EIGHT = 8
 LEAST, MOST = -(1 << 63), (1 << 63) - 1
 FOUR = 4
@@ -29,7 +29,7 @@ _PLANES = (
     "void({bins}[:, ::1], int32[::1], int32[::1], int32[::1], {bins}[::1], uint8[::1], {sums}[::1], int32[::1], "
     "int32[::1], {sums}[:, ::1])"
 )
-_WALKS = "void(int64[:, ::1], int64[:, ::1], int32[::1], int32[::1], {sums}[::1], {sums}[:, ::1])"
+_WALKS = "void(int64[:, ::1], int64[:, ::1], boolean[:, ::1], int32[::1], int32[::1], {sums}[::1], {sums}[:, ::1])"
 _SUMS = ("float64", "float32")
 
 
@@ -100,22 +100,27 @@ def add_planes(
                 sums[row] += leaves[index[row]]
 
 
-@kernel("int64(int64[:, ::1], int64[:, ::1], int64, int64)")
-def _next(values: Array, nodes: Array, node: Any, row: int) -> Any:
+@kernel("int64(int64[:, ::1], int64[:, ::1], boolean[:, ::1], int64, int64)")
+def _next(values: Array, nodes: Array, sets: Array, node: Any, row: int) -> Any:
     link = nodes[node, LINK]
     value = values[row, link & COLUMN]
     limit = nodes[node, LIMIT]
-    return (link >> CHILD) + ((value > limit) | ((value < limit) & ((link >> EQUAL) & 1)))
+    flag = (link >> FLAG) & 1
+    if (link >> SET) & 1:
+        first = flag if value < 0 else np.int64(sets[limit, value])
+        return (link >> CHILD) + 1 - first
+    return (link >> CHILD) + ((value > limit) | ((value < limit) & flag))
 
 
 @kernel(*(_WALKS.format(sums=sums) for sums in _SUMS))
-def add_walks(values: Array, nodes: Array, first: Array, output: Array, leaf: Array, total: Array) -> None:
+def add_walks(values: Array, nodes: Array, sets: Array, first: Array, output: Array, leaf: Array, total: Array) -> None:
     """Add the leaf of each tree that a row ends in to total[output[tree], row], for trees of any size.
 
     values: (rows, columns), rows a multiple of EIGHT. Node n is nodes[n]: its LIMIT, and its LINK, which is where its
-    two children are from bit CHILD on, then the flag EQUAL, then a column. A row whose value there is at most the
-    limit, or with the flag is the limit, goes to the first child, any other to the second. Leaf n adds leaf[n], and is
-    its own first child, with a limit that no value is above. The root of tree t is first[t].
+    two children are from bit CHILD on, then the bits FLAG and SET, then a column. A row whose value there is at most
+    the limit, or with the flag is the limit, goes to the first child, any other to the second; with SET a category goes
+    by sets[limit], and a null, which is below zero, by the flag. Leaf n adds leaf[n], and is its own first child, with
+    a limit that no value is above. The root of tree t is first[t].
 
     Eight rows go down a tree at once: what a row asks for next is only known when its last answer is there, and the
     processor waits for eight of them together.
@@ -126,10 +131,10 @@ def add_walks(values: Array, nodes: Array, first: Array, output: Array, leaf: Ar
             a = b = c = d = e = f = g = h = np.int64(first[tree])
             while True:
                 was_a, was_b, was_c, was_d, was_e, was_f, was_g, was_h = a, b, c, d, e, f, g, h
-                a, b = _next(values, nodes, a, row), _next(values, nodes, b, row + 1)
-                c, d = _next(values, nodes, c, row + 2), _next(values, nodes, d, row + 3)
-                e, f = _next(values, nodes, e, row + 4), _next(values, nodes, f, row + 5)
-                g, h = _next(values, nodes, g, row + 6), _next(values, nodes, h, row + 7)
+                a, b = _next(values, nodes, sets, a, row), _next(values, nodes, sets, b, row + 1)
+                c, d = _next(values, nodes, sets, c, row + 2), _next(values, nodes, sets, d, row + 3)
+                e, f = _next(values, nodes, sets, e, row + 4), _next(values, nodes, sets, f, row + 5)
+                g, h = _next(values, nodes, sets, g, row + 6), _next(values, nodes, sets, h, row + 7)
                 if (
                     ((a == was_a) & (b == was_b) & (c == was_c) & (d == was_d))
                     & ((e == was_e) & (f == was_f) & (g == was_g) & (h == was_h))
