@@ -1,12 +1,15 @@
-"""What other tools did to a table of predictions after a publication, so that readers see something else."""
+"""What other tools did to a table of predictions after a publication, so that readers see something else.
+
+By Delta's own log: whoever adds or removes a file says whether rows change with that (`dataChange` in the protocol's
+"Add File and Remove File"), which OPTIMIZE and the like deny. Commits of ours name their attempt.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from jobs.commit import ATTEMPT
 from jobs.storage import reaching
 from jobs.table import LOG, PARTITION
 
@@ -17,9 +20,6 @@ if TYPE_CHECKING:
 
     from jobs.storage import Place
     from jobs.table import Publication
-
-HARMFUL = {"DELETE", "MERGE", "RESTORE", "TRUNCATE", "UPDATE"}
-"""Operations after which rows are others, as Delta's log names them; OPTIMIZE and the like only move rows."""
 
 
 class Alterations:
@@ -34,7 +34,6 @@ class Alterations:
         self._version = table.version()
         self._found: list[tuple[int, str, set[str]]] = []
         self._read_to = self._version + 1
-        self._rows = _rows(table)
 
     def of(self, there: Publication) -> str:
         """Why readers may not see what was published, as a sentence; nothing when they do."""
@@ -44,37 +43,28 @@ class Alterations:
         while self._read_to > since + 1:
             commit = next(self._commits)
             self._read_to = int(commit["version"])
-            operation = str(commit.get("operation", ""))
-            if operation in HARMFUL:
-                self._found.append((self._read_to, operation, self._touched(self._read_to)))
+            if ATTEMPT not in commit:
+                self._found.append((self._read_to, str(commit.get("operation")), self._touched(self._read_to)))
         for version, operation, touched in self._found:
-            if version > since and there.partition in touched:
+            if version > since and not touched.isdisjoint({there.partition, ANY}):
                 return f"Another tool changed it after it was published, with {operation} in table version {version}."
-        rows = self._rows.get(there.partition, 0)
-        if rows is not None and rows != there.rows_scored:
-            return (
-                f"Readers see {rows:,} rows of it, and {there.rows_scored:,} were published: another tool wrote there."
-            )
         return ""
 
     def _touched(self, version: int) -> set[str]:
-        """The partitions of which a commit added or removed files."""
+        """The partitions whose rows a commit changed."""
         with reaching(self._path):
             text = (self._path / LOG / f"{version:020d}.json").read_text(encoding="utf-8")
         actions = [action for line in text.splitlines() for action in json.loads(line).items()]
-        files = [about["path"] for kind, about in actions if kind in {"add", "remove"}]
-        return {file.split("/")[0].removeprefix(f"{PARTITION}=") for file in files}
+        files = [about for kind, about in actions if kind in {"add", "remove"}]
+        return {_partition_of(about) for about in files if about["dataChange"]}
 
 
-def _rows(table: DeltaTable) -> dict[str, int | None]:
-    """The rows of each partition by the log; None where a file of it does not say."""
-    actions = pa.table(table.get_add_actions(flatten=True))
-    found: dict[str, int | None] = {}
-    if not len(actions):
-        return found
-    for key, rows in zip(
-        actions[f"partition.{PARTITION}"].cast(pa.string()).to_pylist(), actions["num_records"].to_pylist(), strict=True
-    ):
-        before = found.get(key, 0)
-        found[key] = None if rows is None or before is None else before + rows
-    return found
+ANY = ""
+"""Stands for the partition of a file that does not say its own."""
+
+
+def _partition_of(about: dict[str, Any]) -> str:
+    """The partition of a file that was added or removed; who removes one need not name it, but for the folder."""
+    named = (about.get("partitionValues") or {}).get(PARTITION)
+    folder, equals, key = about["path"].split("/")[0].partition("=")
+    return str(named or (key if (folder, equals) == (PARTITION, "=") else ANY))

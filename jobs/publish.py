@@ -87,7 +87,7 @@ def publish(job: JobContext) -> PublishResult:
     follow_beyond(job)
     sweep(job)
     step("publish:swept")
-    made = next(p for p in back_from(open_version(path, None), path) if p.partition == plan.partition)
+    made = next(p for p in back_from(open_version(path, None), path) if p.run == _attempt(job, scored))
     return _done(job, made, unchanged=False)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
+from jobs.engines import java_archive
 from jobs.engines.address import reach
 from jobs.errors import Misconfigured, Unavailable, in_brief
 
@@ -27,9 +28,9 @@ CONFIGURATION = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.task.maxFailures": "2",
-    # Java hands out tasks here and no more: to optimise that takes longer, and more memory, than it ever saves
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xms32m -Xmn8m",
 }
+# Java hands out tasks here and no more: to optimise that takes longer, and more memory, than it ever saves
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xms32m -Xmn8m"
 LOOK = 5.0  # seconds
 PATIENCE = 300  # seconds; others may have all workers for a while
 SLICES_PER_CORE = 2  # each costs some ten milliseconds, whatever it holds
@@ -38,12 +39,16 @@ LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0
 
 
 class SparkEngine:
-    """An `Engine` on Spark: the master at `master`, or `workers` cores of this machine."""
+    """An `Engine` on Spark: the master at `master`, or `workers` cores of this machine.
+
+    `java` are further options of Java, those of its archive of classes unless given.
+    """
 
     name = "spark"
 
-    def __init__(self, workers: int, master: str | None = None) -> None:
+    def __init__(self, workers: int, master: str | None = None, java: str | None = None) -> None:
         self._master = master or f"local[{workers}]"
+        self._java = java
         self._context: Any = None
 
     @property
@@ -113,7 +118,9 @@ class SparkEngine:
             reach("Spark master", self._master, "spark://host:7077", "LAMPLIGHTER_SPARK_MASTER")
         from pyspark import SparkConf, SparkContext  # a session would add seconds, for SQL that nobody asks
 
-        settings = CONFIGURATION | (LOOPBACK if _is_here(self._master) else {})
+        java = java_archive.options() if self._java is None else self._java
+        settings = CONFIGURATION | {"spark.driver.extraJavaOptions": f"{JAVA} {java}"}
+        settings |= LOOPBACK if _is_here(self._master) else {}
         configuration = SparkConf().setMaster(self._master).setAppName("lamplighter").setAll(list(settings.items()))
         try:
             self._context = SparkContext.getOrCreate(configuration)

@@ -1,5 +1,6 @@
 """What was changed behind our back is noticed: the table by other tools, the spec while a plan is made."""
 
+import json
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from jobs.plan import Plan, plan
 from jobs.registry import open_registry
 from jobs.rescore import score_partition
 from jobs.status import status
-from jobs.table import predictions_path
+from jobs.table import LOG, newest_first, predictions_path
 from model_registry.steps import listen
 
 DAY, NEXT = "2026-01-16", "2026-01-17"
@@ -85,9 +86,46 @@ def test_rows_that_another_tool_added_are_noticed(open_shop: Any) -> None:
     table = table_of(open_shop)
     write_deltalake(table, pa.table(table.to_pyarrow_table().slice(0, 3)), mode="append")
     (found,) = plan_backfill(open_shop.settings, open_registry(open_shop.settings), "toys", DAY, DAY).partitions
-    assert found.why == "Readers see 123 rows of it, and 120 were published: another tool wrote there."
+    assert found.why == "Another tool changed it after it was published, with WRITE in table version 2."
     score_partition(open_shop.job(DAY, "again"))
     assert seen(open_shop) == 120
+
+
+def test_as_many_rows_that_another_tool_wrote_over_them_are_noticed(open_shop: Any) -> None:
+    for day in (DAY, NEXT):
+        score_partition(open_shop.job(day))
+    table = table_of(open_shop)
+    rows = pa.table(table.to_pyarrow_table().filter(pc.field("partition") == DAY))
+    others = rows.set_column(rows.column_names.index("score"), "score", pa.array([0.5] * len(rows)))
+    write_deltalake(table, others, mode="overwrite", predicate=f"partition = '{DAY}'")
+    assert seen(open_shop) == 120
+    told = status(open_shop.settings, open_registry(open_shop.settings))["models"]["toys"]["altered"]
+    assert told == {DAY: "Another tool changed it after it was published, with WRITE in table version 3."}
+    assert score_partition(open_shop.job(NEXT, "again")).unchanged
+    assert not score_partition(open_shop.job(DAY, "again")).unchanged
+    assert status(open_shop.settings, open_registry(open_shop.settings))["models"]["toys"].get("altered") is None
+
+
+@pytest.mark.parametrize(
+    ("removed", "noticed"),
+    [
+        ({"path": f"partition={DAY}/x.parquet", "dataChange": True}, [DAY]),
+        ({"path": "7f/x.parquet", "dataChange": True, "partitionValues": {"partition": NEXT}}, [NEXT]),
+        ({"path": "7f/x.parquet", "dataChange": True}, [DAY, NEXT]),
+        ({"path": "7f/x.parquet", "dataChange": False}, []),
+    ],
+)
+def test_a_file_that_is_removed_may_say_little_of_itself(
+    open_shop: Any, removed: dict[str, Any], noticed: list[str]
+) -> None:
+    there = [score_partition(open_shop.job(day)).publication for day in (DAY, NEXT)]
+    path = predictions_path(open_shop.settings, open_shop.job(DAY).spec)
+    lines = [{"commitInfo": {"timestamp": 1, "operation": "ODD"}}, {"remove": removed | {"deletionTimestamp": 1}}]
+    (path / LOG / f"{3:020d}.json").write_text("\n".join(map(json.dumps, lines)))
+    table = table_of(open_shop)
+    assert table.version() == 3
+    altered = Alterations(table, path, newest_first(table, path))
+    assert [publication.partition for publication in there if altered.of(publication)] == noticed
 
 
 def test_what_only_moves_rows_changes_nothing(open_shop: Any) -> None:

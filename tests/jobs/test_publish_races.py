@@ -22,6 +22,7 @@ from jobs.publish import PublishResult, publish
 from jobs.rescore import score_partition
 from jobs.score import score
 from jobs.table import predictions_path, published, rejected_path
+from model_registry.steps import listen
 
 DAY = "2026-01-16"
 
@@ -110,6 +111,25 @@ def test_an_attempt_that_published_and_was_replaced_later_does_not_claim_what_re
     retried = publish(first)
     assert retried.unchanged
     assert retried.publication.run.startswith("second ")
+    assert rejected(open_shop) == 3
+
+
+def test_an_attempt_that_is_replaced_at_once_tells_of_what_it_published_itself(open_shop: Any) -> None:
+    first = open_shop.prepare(DAY, "first")
+
+    def replace(step: str) -> None:
+        if step == "publish:committed":
+            listen(None)
+            spoil(open_shop, 3)
+            publish(open_shop.prepare(DAY, "second"))
+
+    listen(replace)
+    try:
+        done = publish(first)
+    finally:
+        listen(None)
+    assert (done.unchanged, done.publication.rows_rejected) == (False, 0)
+    assert done.publication.run.startswith("first ")
     assert rejected(open_shop) == 3
 
 
