@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from jobs.inputs import find_input
-from jobs.source import BROKEN, check_texts, file_and_folder, open_with, together, unreadable
+from jobs.source import BROKEN, check_texts, file_and_folder, open_with, unreadable
+from jobs.together import together
 
 if TYPE_CHECKING:
     from jobs.partition import Partition
@@ -100,12 +101,14 @@ def empty(path: str, columns: Sequence[str]) -> pa.Table:
     return open_with(path, columns).schema_arrow.empty_table().select(list(columns))
 
 
-def common_schema(empties: Sequence[pa.Table], columns: Sequence[str], where: str) -> pa.Schema:
+def common_schema(
+    empties: Sequence[pa.Table], columns: Sequence[str], where: str, names: Sequence[str] = ()
+) -> pa.Schema:
     """The types that the columns have in all files together, from what `empty` gives for each file.
 
-    Raises Rejected when they do not go together.
+    Raises Rejected when they do not go together, and says with which of the `names` that begins.
     """
-    return together([table.select(list(columns)) for table in empties], where).schema
+    return together([table.select(list(columns)) for table in empties], where, names).schema
 
 
 def in_types(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:

@@ -15,7 +15,9 @@ from jobs.frames import to_frame
 from jobs.inputs import check_source, find_input
 from jobs.key_join import any_twice, places_among, without_nulls
 from jobs.partition import Partition
-from jobs.source import input_digest, read, together
+from jobs.source import input_digest, read, with_rows
+from jobs.storage import place
+from jobs.together import together
 from jobs.treat import treat
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ def load_dataset(
         digests.update(f"{digest}{label_digest}".encode())
         treated = treat(rows, spec, f"{spec.source.path} {partition}")
         known = _known(labels, spec, as_of)
-        target = _target(treated.keys, treated.features, known, spec, label)
+        target = _target(treated.keys, treated.features, known, spec, label, partition)
         kept = treated.good & ~np.isnan(target)
         mask = pa.array(kept)
         rejected += int((~treated.good).sum())
@@ -127,14 +129,15 @@ def load_dataset(
         targets.append(target[kept])
         keys.append(treated.keys.filter(mask))
         extras.append(_further(rows, extra, spec, partition).filter(mask))
+    days = [partition.key for partition in partitions]
     return Dataset(
         features=pd.concat(features, ignore_index=True),
         target=np.concatenate(targets),
-        keys=together(keys, spec.source.path),
+        keys=together(keys, spec.source.path, days),
         digest=digests.hexdigest(),
         rows_rejected=rejected,
         rows_unlabelled=unlabelled,
-        extra=_frame(together(extras, spec.source.path), sum(map(len, targets))),
+        extra=_frame(together(extras, spec.source.path, days), sum(map(len, targets))),
         parts=tuple((partition.key, rows) for partition, rows in zip(partitions, keys, strict=True)),
     )
 
@@ -201,8 +204,10 @@ def _read_all(
     settings: Settings, spec: ModelSpec, stored: Stored, partition: Partition, columns: list[str]
 ) -> tuple[pa.Table, str]:
     files = find_input(settings, spec, partition, stored).files
-    tables = [read(file.path, None, columns) for file in files]
-    return together(tables, f"{stored.path} {partition}"), input_digest(files)
+    filled = with_rows(files)
+    tables = [read(file.path, None, columns) for file in filled]
+    names = [place(file.path).name for file in filled]
+    return together(tables, f"{stored.path} {partition}", names), input_digest(files)
 
 
 def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime) -> pa.Table:
@@ -243,6 +248,7 @@ def _target(
     labels: pa.Table,
     spec: ModelSpec,
     label: Callable[[pd.DataFrame], pd.Series[Any]],
+    partition: Partition,
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     joined = _joined(keys, labels, spec)
     joined = joined.join(features[[name for name in features.columns if name not in joined.columns]])
@@ -250,7 +256,11 @@ def _target(
         target = np.asarray(label(joined), dtype=np.float64)
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
         said = without_values(error, texts_of(joined))
-        raise Misconfigured(f"label() of {spec.model} must return numbers, and failed: {said}.") from None
+        there = ", ".join(f"{name} is {labels.schema.field(name).type}" for name in spec.label.columns)
+        raise Misconfigured(
+            f"label() of {spec.model} must return numbers, and failed for {spec.label.path} "
+            f"{partition}, where {there}: {said}."
+        ) from None
     if target.shape != (keys.num_rows,):
         raise Misconfigured(f"label() of {spec.model} must return one value for each row of the frame it is given.")
     return target

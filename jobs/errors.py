@@ -108,7 +108,7 @@ def without_values(error: Exception | str, texts: Iterable[str] = ()) -> str:
 def texts_of(frame: pd.DataFrame) -> set[str]:
     """The texts of a frame's columns, for `without_values`."""
     columns = frame.select_dtypes("object")
-    return {value for name in columns for value in columns[name].unique() if isinstance(value, str)}
+    return {value for name in columns for value in columns[name] if isinstance(value, str)}  # others may have no hash
 
 
 class InvalidSpec(Misconfigured):

@@ -68,7 +68,7 @@ class Question:
         """Look at a batch; `frame` holds its rows for pandas. Raises Misconfigured when that cannot be done."""
         self._rows += table.num_rows
         if self._statistic is not None:
-            columns = table.select(columns_of(self.asked))
+            columns = _without_halves(table.select(columns_of(self.asked)))
             try:
                 self._statistic.add(columns)
             except MemoryError:
@@ -182,6 +182,12 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
             if any(end is not None and abs(end) > EXACT for end in ends):
                 frame[name] = column.to_pandas(integer_object_nulls=True)
     return frame
+
+
+def _without_halves(table: pa.Table) -> pa.Table:
+    """The table with floats that Arrow has functions for."""
+    wider = [f.with_type(pa.float32()) if pa.types.is_float16(f.type) else f for f in table.schema]
+    return table.cast(pa.schema(wider))
 
 
 def _row_as_it_was(row: Any, whole: Sequence[bool]) -> Any:

@@ -19,8 +19,9 @@ from jobs.errors import Rejected
 from jobs.expect import EXAMPLES, Question, bounded, columns_of, frame_of
 from jobs.inputs import find_input, pinned
 from jobs.plan import Plan
-from jobs.source import SourceFile, file_and_folder, input_digest
+from jobs.source import SourceFile, file_and_folder, input_digest, with_rows
 from jobs.steps import step
+from jobs.storage import place
 from jobs.table import predictions_path, publishable, same_types
 from jobs.threads import in_threads
 from jobs.treat import treat
@@ -100,14 +101,15 @@ def judge_partitions(
     files = [find_input(settings, spec, p).files for p in partitions] if files is None else files
     subject = f"{source.path} {partitions[0]}" + (f" to {partitions[-1]}" if len(partitions) > 1 else "")
     asked = list(dict.fromkeys(name for check in spec.input_checks for name in columns_of(check)))
-    empties = [[empty(file.path, needed_columns(spec)) for file in mine] for mine in files]
-    schema = _schema(spec, files, empties, partitions, subject)
+    filled = [with_rows(mine) for mine in files]
+    empties = [[empty(file.path, needed_columns(spec)) for file in mine] for mine in filled]
+    schema = _schema(spec, filled, empties, partitions, subject)
     if table is not None:
         _fits(pa.schema([schema.field(name) for name in spec.key]), table, subject)
     per_table, per_column = _kinds(spec.input_checks)
     questions = [Question(check) for check in per_column]
     judge = _Batches(questions, pa.schema([schema.field(name) for name in asked]), batch_rows)
-    found = [_judge_partition(spec, *one, judge) for one in zip(partitions, files, empties, strict=True)]
+    found = [_judge_partition(spec, *one, judge) for one in zip(partitions, filled, empties, strict=True)]
     judge.finish()
     checks = _always(spec, found)
     if all(one.rows for one in found):
@@ -152,10 +154,11 @@ def _schema(
     """The types of all columns, from metadata alone. Raises Rejected when the spec cannot take them."""
     columns = needed_columns(spec)
     for mine, tables, partition in zip(files, empties, partitions, strict=True):
-        common_schema(tables, columns, f"{spec.source.path} {partition}")
+        common_schema(tables, columns, f"{spec.source.path} {partition}", [place(file.path).name for file in mine])
         for file, table in zip(mine, tables, strict=True):
             treat(table, spec, file_and_folder(file.path))
-    return common_schema([table for tables in empties for table in tables], columns, subject)
+    names = [file_and_folder(file.path) for mine in files for file in mine]
+    return common_schema([table for tables in empties for table in tables], columns, subject, names)
 
 
 def _kinds(checks: Sequence[InputCheck]) -> tuple[list[InputCheck], list[InputCheck]]:

@@ -108,7 +108,7 @@ def _read(path: Place, table_version: int | None, partition: str, key: dict[str,
 def _value(name: str, text: str, kind: pa.DataType) -> pa.Scalar:
     try:
         return pa.array([text], pa.string()).cast(kind)[0]
-    except pa.ArrowException:
+    except (pa.ArrowException, UnicodeEncodeError):
         raise Misconfigured(
             f"The key {name} is {kind}, and --key does not give one: write it as the source does."
         ) from None

@@ -24,7 +24,6 @@ from jobs.errors import (
     Unavailable,
     out_of_memory,
     printable,
-    without_values,
 )
 from jobs.readiness import has_files, parquet_paths, partition_folder, waiting_for
 from jobs.storage import Place, arrow, place, stamp_of, trouble
@@ -253,28 +252,9 @@ def _validate(chunk: pa.Array) -> None:
     chunk.validate(full=True)
 
 
-def together(tables: Sequence[pa.Table], where: str) -> pa.Table:
-    """The rows of several files as one table, whichever have dictionaries, views or a column without any value.
-
-    Raises Rejected when a column has types that do not go together; `where` says where in that message.
-    """
-    try:
-        return pa.concat_tables([_decoded(table) for table in tables], promote_options="permissive")
-    except MemoryError:
-        raise
-    except pa.ArrowException as error:
-        raise Rejected(
-            f"{where}: the files differ in the type of a column: {without_values(error)}. Deliver one type."
-        ) from None
-
-
-def _decoded(table: pa.Table) -> pa.Table:
-    return table.cast(pa.schema([field.with_type(_plain(field.type)) for field in table.schema]))
-
-
-def _plain(found: pa.DataType) -> pa.DataType:
-    found = found.value_type if pa.types.is_dictionary(found) else found
-    return pa.string() if pa.types.is_string_view(found) else found
+def with_rows(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """Those of the files that have rows, or all when none has: types of columns without a value are a guess."""
+    return [file for file in files if sum(file.row_groups)] or list(files)
 
 
 def check_columns(spec: ModelSpec) -> None:

@@ -184,7 +184,7 @@ KINDS: dict[str, Kind] = {
     "category as text in one file and as integer in another": Kind(
         two_files(lambda rows: with_column(rows, "colour", pa.array(range(len(rows))))),
         Rejected,
-        r"sales 2026-01-16: the files differ in the type of a column: .* colour .* string vs int64. Deliver one type",
+        r"sales 2026-01-16: the files differ in the type of a column: .* colour .* string vs int64. part-1.parquet is the first that differs. Deliver one type",
     ),
     "types differ between files": Kind(
         two_files(at(pa.int64())), Rejected, r"sales 2026-01-16: the files differ in the type of a column: .* toy_id"
@@ -199,6 +199,11 @@ KINDS: dict[str, Kind] = {
         changed(lambda rows: with_column(rows, "price", pa.nulls(ROWS))),
         Rejected,
         r"at least one row is scored FAILED.*rejected rows are within the budget FAILED.* 120 rows, for example price:null",
+    ),
+    "category as whole numbers that a null has made floats": Kind(
+        changed(lambda rows: with_column(rows, "colour", pa.array([None, *map(float, range(ROWS - 1))]))),
+        Rejected,
+        "the column colour is double, and the spec wants text: deliver it so, or change the spec",
     ),
     "category never seen": Kind(
         changed(lambda rows: with_column(rows, "colour", pa.array([f"{CANARY}-{n}" for n in range(ROWS)])))

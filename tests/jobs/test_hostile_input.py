@@ -19,9 +19,10 @@ from jobs.performance import performance
 from jobs.plan import plan
 from jobs.publish import publish
 from jobs.rescore import score_partition
-from jobs.source import together, unreadable
+from jobs.source import unreadable
 from jobs.spec_file import load_pipeline_module, parse_spec
 from jobs.table import predictions_path, publishable
+from jobs.together import together
 from jobs.train import train
 
 DAY, LEARNED = "2026-01-16", "2026-01-08"

@@ -23,9 +23,10 @@ from jobs.plan import plan
 from jobs.publish import publish
 from jobs.registry import open_registry
 from jobs.score import score
-from jobs.source import read, together
+from jobs.source import read
 from jobs.spec import Feature, FeatureKind
 from jobs.sql_source import EXTRACTS, USED
+from jobs.together import together
 from jobs.vacuum import vacuum
 from model_registry.steps import listen
 
