@@ -253,7 +253,7 @@ def _target(
     joined = _joined(keys, labels, spec)
     joined = joined.join(features[[name for name in features.columns if name not in joined.columns]])
     try:
-        target = np.asarray(label(joined), dtype=np.float64)
+        target = _numbers(label(joined))
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
         said = without_values(error, texts_of(joined))
         there = ", ".join(f"{name} is {labels.schema.field(name).type}" for name in spec.label.columns)
@@ -264,6 +264,14 @@ def _target(
     if target.shape != (keys.num_rows,):
         raise Misconfigured(f"label() of {spec.model} must return one value for each row of the frame it is given.")
     return target
+
+
+def _numbers(found: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """What label() gave, as float64. Raises TypeError for instants and durations, which NumPy would count."""
+    values = np.asarray(found)
+    if values.dtype.kind in "mM":
+        raise TypeError(f"it gave {values.dtype}")
+    return values.astype(np.float64)
 
 
 def _joined(keys: pa.Table, labels: pa.Table, spec: ModelSpec) -> pd.DataFrame:

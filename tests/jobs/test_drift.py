@@ -82,6 +82,8 @@ def test_instants_as_keys_may_have_another_zone_in_each_file(
         (lambda column: pa.array([[v] for v in column.to_pylist()]), "list<element: double>"),
         (lambda column: pa.array([{"a": v} for v in column.to_pylist()]), "struct<a: double>"),
         (lambda column: pc.if_else(pc.equal(column, 1), "Y", "N"), "string"),
+        (lambda column: column.cast(pa.int64()).cast(pa.timestamp("us")), "timestamp[us]"),
+        (lambda column: column.cast(pa.int64()).cast(pa.duration("s")), "duration[s]"),
     ],
 )
 def test_a_label_of_another_type_is_a_sentence_about_its_day(shop: Any, change: Any, kind: str) -> None:
