@@ -15,6 +15,7 @@ from jobs.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 VARIABLE = "LAMPLIGHTER_DASK_SCHEDULER"
@@ -155,4 +156,7 @@ class DaskEngine:
         if self._client is not None:
             self._client.close()
         if self._cluster is not None:
-            self._cluster.close()
+            try:
+                self._cluster.close()
+            except AssertionError as error:  # a worker that died is just being started again; it ends with this process
+                log.warning("Dask's workers are left to end with this process: %s.", error)

@@ -14,6 +14,7 @@ from signal import SIGKILL
 import psutil
 import pytest
 from clusters import spark_cluster
+from distributed import LocalCluster
 
 import jobs.engines.dask as dask_engine
 import jobs.engines.spark as spark_engine
@@ -91,6 +92,21 @@ def test_an_error_that_cannot_travel_is_an_error_all_the_same(engine: Engine) ->
 def test_workers_that_die_are_unavailable(name: str, says: str) -> None:
     with pytest.raises(Unavailable, match=says), ENGINES[name](2) as running:
         list(running.map(die, [1]))
+
+
+def test_a_cluster_that_cannot_be_closed_hides_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    close = LocalCluster.close
+
+    def stumble(cluster: LocalCluster) -> None:
+        close(cluster)
+        raise AssertionError("can only join a started process")
+
+    monkeypatch.setattr(LocalCluster, "close", stumble)
+    with pytest.raises(Unavailable, match="out of luck"), DaskEngine(1, threads=True):
+        raise Unavailable("out of luck")
+    assert "left to end with this process: can only join a started process." in caplog.text
 
 
 def test_java_is_looked_for_where_spark_looks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
