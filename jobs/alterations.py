@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from jobs.storage import Place
     from jobs.table import Publication
 
+ANY = ""
+"""Stands for the partition of a file that does not say its own."""
+
 
 class Alterations:
     """The table that lies at `path`, as it was opened, with its commits, newest first.
@@ -57,10 +60,6 @@ class Alterations:
         actions = [action for line in text.splitlines() for action in json.loads(line).items()]
         files = [about for kind, about in actions if kind in {"add", "remove"}]
         return {_partition_of(about) for about in files if about["dataChange"]}
-
-
-ANY = ""
-"""Stands for the partition of a file that does not say its own."""
 
 
 def _partition_of(about: dict[str, Any]) -> str:

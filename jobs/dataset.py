@@ -15,8 +15,7 @@ from jobs.frames import to_frame
 from jobs.inputs import check_source, find_input
 from jobs.key_join import any_twice, places_among, without_nulls
 from jobs.partition import Partition
-from jobs.source import input_digest, read, with_rows
-from jobs.storage import place
+from jobs.source import file_and_folder, input_digest, read, with_rows
 from jobs.together import together
 from jobs.treat import treat
 
@@ -119,7 +118,7 @@ def load_dataset(
         labels, label_digest = _read_all(settings, spec, spec.label, partition, columns)
         digests.update(f"{digest}{label_digest}".encode())
         treated = treat(rows, spec, f"{spec.source.path} {partition}")
-        known = _known(labels, spec, as_of)
+        known = _known(labels, spec, as_of, partition)
         target = _target(treated.keys, treated.features, known, spec, label, partition)
         kept = treated.good & ~np.isnan(target)
         mask = pa.array(kept)
@@ -206,22 +205,22 @@ def _read_all(
     files = find_input(settings, spec, partition, stored).files
     filled = with_rows(files)
     tables = [read(file.path, None, columns) for file in filled]
-    names = [place(file.path).name for file in filled]
+    names = [file_and_folder(file.path) for file in filled]
     return together(tables, f"{stored.path} {partition}", names), input_digest(files)
 
 
-def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime) -> pa.Table:
+def _known(labels: pa.Table, spec: ModelSpec, as_of: datetime, partition: Partition) -> pa.Table:
     """The labels that were known by then, of rows that have a key."""
-    labels = without_nulls(labels, spec.key)
+    labels, where = without_nulls(labels, spec.key), f"{spec.label.path} {partition}"
     if spec.label.known_at:
-        known_at = _instants(labels[spec.label.known_at], spec.label)
+        known_at = _instants(labels[spec.label.known_at], spec.label, where)
         labels = labels.filter(pc.less_equal(known_at, pa.scalar(as_of, INSTANT)).fill_null(fill_value=False))
     if any_twice(labels.select(list(spec.key))):
-        raise Rejected(f"{spec.label.path} has two labels for one key: deliver one label for each row.")
+        raise Rejected(f"{where} has two labels for one key: deliver one label for each row.")
     return labels
 
 
-def _instants(column: pa.ChunkedArray, label: Label) -> pa.ChunkedArray:
+def _instants(column: pa.ChunkedArray, label: Label, where: str) -> pa.ChunkedArray:
     """When labels were known, by timestamps, days or texts; without a zone they are in UTC."""
     found = column.type
     if pa.types.is_timestamp(found) or pa.types.is_date(found):
@@ -231,14 +230,14 @@ def _instants(column: pa.ChunkedArray, label: Label) -> pa.ChunkedArray:
     if pa.types.is_null(found):
         return column.cast(INSTANT)
     if not (pa.types.is_string(found) or pa.types.is_large_string(found)):
-        raise Rejected(f"{label.path}: {label.known_at} is {found}, and no instant: deliver a timestamp, day or text.")
+        raise Rejected(f"{where}: {label.known_at} is {found}, and no instant: deliver a timestamp, day or text.")
     import pandas as pd
 
     try:
         known_at = pd.to_datetime(column.to_pandas(), utc=True)
     except (ValueError, TypeError) as error:
         said = without_values(error, filter(None, column.unique().to_pylist()))
-        raise Rejected(f"{label.path}: {label.known_at} is no instant: {said}.") from None
+        raise Rejected(f"{where}: {label.known_at} is no instant: {said}.") from None
     return pa.chunked_array([pa.Array.from_pandas(known_at).cast(INSTANT, safe=False)])
 
 
@@ -250,7 +249,7 @@ def _target(
     label: Callable[[pd.DataFrame], pd.Series[Any]],
     partition: Partition,
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    joined = _joined(keys, labels, spec)
+    joined = _joined(keys, labels, spec, partition)
     joined = joined.join(features[[name for name in features.columns if name not in joined.columns]])
     try:
         target = _numbers(label(joined))
@@ -268,19 +267,19 @@ def _target(
 
 def _numbers(found: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """What label() gave, as float64. Raises TypeError for instants and durations, which NumPy would count."""
-    values = np.asarray(found)
-    if values.dtype.kind in "mM":
-        raise TypeError(f"it gave {values.dtype}")
-    return values.astype(np.float64)
+    kind = np.asarray(found).dtype
+    if kind.kind in "mM":
+        raise TypeError(f"it gave {kind}")
+    return np.asarray(found, dtype=np.float64)
 
 
-def _joined(keys: pa.Table, labels: pa.Table, spec: ModelSpec) -> pd.DataFrame:
+def _joined(keys: pa.Table, labels: pa.Table, spec: ModelSpec, partition: Partition) -> pd.DataFrame:
     """The key and the label's columns of each row, which are NaN for a row without a label."""
     try:
         places = places_among(keys, labels.select(keys.column_names))
     except pa.ArrowException as error:
         raise Rejected(
-            f"The key has another type in {spec.label.path} than in {spec.source.path}: deliver both alike."
+            f"The key has another type in {spec.label.path} {partition} than in {spec.source.path}: deliver both alike."
         ) from error
     columns = [name for name in spec.label.columns if name not in keys.column_names]
     taken = to_frame(labels.select(columns).take(pa.array(places, mask=places < 0)))

@@ -186,8 +186,10 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 
 def _without_halves(table: pa.Table) -> pa.Table:
     """The table with floats that Arrow has functions for."""
-    wider = [f.with_type(pa.float32()) if pa.types.is_float16(f.type) else f for f in table.schema]
-    return table.cast(pa.schema(wider))
+    for place, field in enumerate(table.schema):
+        if pa.types.is_float16(field.type):
+            table = table.set_column(place, field.name, table[place].cast(pa.float32()))
+    return table
 
 
 def _row_as_it_was(row: Any, whole: Sequence[bool]) -> Any:

@@ -21,7 +21,6 @@ from jobs.inputs import find_input, pinned
 from jobs.plan import Plan
 from jobs.source import SourceFile, file_and_folder, input_digest, with_rows
 from jobs.steps import step
-from jobs.storage import place
 from jobs.table import predictions_path, publishable, same_types
 from jobs.threads import in_threads
 from jobs.treat import treat
@@ -154,7 +153,8 @@ def _schema(
     """The types of all columns, from metadata alone. Raises Rejected when the spec cannot take them."""
     columns = needed_columns(spec)
     for mine, tables, partition in zip(files, empties, partitions, strict=True):
-        common_schema(tables, columns, f"{spec.source.path} {partition}", [place(file.path).name for file in mine])
+        names = [file_and_folder(file.path) for file in mine]
+        common_schema(tables, columns, f"{spec.source.path} {partition}", names)
         for file, table in zip(mine, tables, strict=True):
             treat(table, spec, file_and_folder(file.path))
     names = [file_and_folder(file.path) for mine in files for file in mine]

@@ -19,7 +19,7 @@ from jobs.progress import shown
 from jobs.score_fragment import FragmentTask, score_fragment, total_reasons
 from jobs.scorer import load_scorer
 from jobs.shadow import ShadowTask, fault_of
-from jobs.source import with_rows
+from jobs.source import file_and_folder, with_rows
 from jobs.steps import step
 from jobs.table import predictions_path, rejected_path, shadow_path
 from model_registry.artifacts import cached, verified
@@ -166,9 +166,9 @@ def _incomplete(results: Sequence[FragmentResult]) -> str:
 def _tasks(job: JobContext, plan: Plan, files: str, attempt: str, shadow: ShadowTask | None) -> list[FragmentTask]:
     key, stamps, columns = fragments_key(plan), {file.path: file.stamp for file in plan.files}, list(job.spec.key)
     filled = [file.path for file in with_rows(plan.files)]
-    key_types = common_schema(
-        [empty(path, columns) for path in filled], columns, f"{job.spec.source.path} {job.partition}", filled
-    )
+    names = [file_and_folder(path) for path in filled]
+    where = f"{job.spec.source.path} {job.partition}"
+    key_types = common_schema([empty(path, columns) for path in filled], columns, where, names)
     return [
         FragmentTask(
             fragment=fragment,

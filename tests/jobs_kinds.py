@@ -184,7 +184,7 @@ KINDS: dict[str, Kind] = {
     "category as text in one file and as integer in another": Kind(
         two_files(lambda rows: with_column(rows, "colour", pa.array(range(len(rows))))),
         Rejected,
-        r"sales 2026-01-16: the files differ in the type of a column: .* colour .* string vs int64. part-1.parquet is the first that differs. Deliver one type",
+        r"sales 2026-01-16: the files differ in the type of a column: .* colour .* string vs int64. day=2026-01-16/part-1.parquet is the first that differs. Deliver one type",
     ),
     "types differ between files": Kind(
         two_files(at(pa.int64())), Rejected, r"sales 2026-01-16: the files differ in the type of a column: .* toy_id"

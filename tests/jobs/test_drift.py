@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from conftest import SPEC, rows_of
+from conftest import PIPELINE, SPEC, rows_of
 from deltalake import DeltaTable
 
 from jobs.context import JobContext
@@ -59,7 +59,9 @@ def test_the_first_file_that_differs_is_named(open_shop: Any, rows: pa.Table) ->
     texts = rows.slice(100).set_column(2, "price", rows["price"].slice(100).cast(pa.string()))
     for name, table in {"part-0": rows.slice(0, 50), "part-2": rows.slice(50, 50), "part-3": texts}.items():
         open_shop.write_sales(DAY, table, f"{name}.parquet")
-    with pytest.raises(Rejected, match=r"differ in the type .*\. part-3\.parquet is the first that differs\. Deliver"):
+    with pytest.raises(
+        Rejected, match=r"differ in the type .*\. day=2026-01-16/part-3\.parquet is the first that differs\. Deliver"
+    ):
         score_partition(open_shop.job(DAY))
 
 
@@ -102,3 +104,14 @@ def test_names_and_keys_that_no_system_takes_are_sentences(shop: Any) -> None:
         _value("toy_id", "\udcff", pa.string())
     with pytest.raises(Misconfigured, match="There is no model 'xxx"):
         JobContext.create(shop.settings, "x" * 300, DAY)
+
+
+def test_a_label_may_be_of_pandas_own_types_with_nulls(shop: Any) -> None:
+    nullable = PIPELINE.replace('return frame["returned"]', 'return frame["returned"].astype("Int64")')
+    assert nullable != PIPELINE
+    shop.write_model(pipeline=nullable)
+    labels = shop.settings.data / "returns" / "day=2026-01-08" / "part-0.parquet"
+    frame = pq.read_table(labels, partitioning=None).to_pandas()
+    frame.loc[:2, "returned"] = None
+    frame.to_parquet(labels, index=False)
+    assert train(shop.job("2026-01-14")).version

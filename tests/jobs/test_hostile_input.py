@@ -62,7 +62,9 @@ def test_a_label_is_that_of_its_own_key(open_shop: Any, keys: pa.Array, labels: 
 
 
 def test_labels_whose_keys_have_been_rounded_are_refused(open_shop: Any) -> None:
-    with pytest.raises(Rejected, match="The key has another type in returns than in sales: deliver both alike"):
+    with pytest.raises(
+        Rejected, match=r"The key has another type in returns [-0-9]+ than in sales: deliver both alike"
+    ):
         learned(open_shop, pa.array([B, B + 1]), pa.array([float(B), float(B + 2)]))
 
 
@@ -81,7 +83,9 @@ def test_labels_may_be_known_by_days(open_shop: Any, days: list[date | None]) ->
 @pytest.mark.parametrize("known", [pa.array([20991231] * 2), pa.array([4070908800.0] * 2)])
 def test_labels_that_are_known_at_a_number_are_refused(open_shop: Any, known: pa.Array) -> None:
     keys = pa.array(["a", "b"])
-    with pytest.raises(Rejected, match=r"returns: known_at is (int64|double), and no instant: deliver a timestamp"):
+    with pytest.raises(
+        Rejected, match=r"returns [-0-9]+: known_at is (int64|double), and no instant: deliver a timestamp"
+    ):
         learned(open_shop, keys, keys, known)
 
 
