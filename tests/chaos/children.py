@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -22,9 +22,11 @@ PATIENCE = 240
 
 
 def fork_server() -> ForkServerContext:
-    """Where children come from."""
+    """Where children come from: one server, which has imported what any of them needs."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["chaos.preload"])
+    with _modules_found():  # or it would leave the import out without a word
+        forkserver.ensure_running()
     return context
 
 
@@ -35,8 +37,7 @@ class Child:
         arguments = (tuple(jobs), run, partition, environment, str(log))
         self.process = fork_server().Process(target=_work, args=arguments)
         self.log = log
-        with modules_found():
-            self.process.start()
+        self.process.start()
 
     @property
     def pid(self) -> int:
@@ -95,7 +96,7 @@ class Child:
 
 
 @contextmanager
-def modules_found() -> Iterator[None]:
+def _modules_found() -> Iterator[None]:
     """The server is told of modules by the variable, and not by what pytest does to `sys.path`."""
     before = os.environ.get("PYTHONPATH", "")
     if HERE not in before.split(os.pathsep):

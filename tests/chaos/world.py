@@ -147,6 +147,10 @@ class World:
         folders = (predictions_path(settings, spec), rejected_path(settings, spec))
         return {p for folder in folders for p in folder.glob("partition=*/*")} - named_files(settings, spec)
 
+    def undisturbed(self, variant: int) -> None:
+        """Score what was delivered, in this process."""
+        score_partition(self.shop.job(DAY, f"undisturbed {variant}"))
+
     def read_all_versions(self) -> None:
         """Every publication that ever was can still be read."""
         reader = Reader(self.job, self.expected, self.tally)
@@ -170,11 +174,11 @@ class World:
             self.tally.notes.append(f"{by} {what}")
 
     def _learn(self) -> None:
-        """What undisturbed runs publish of both variants, scored in this process, one after the other."""
+        """What undisturbed runs publish of both variants, one after the other."""
         settings, spec = self.shop.settings, self.job.spec
         for variant in (0, 1):
             digest = self.deliver(variant)
-            score_partition(self.shop.job(DAY, f"undisturbed {variant}"))
+            self.undisturbed(variant)
             tables = (open_table(path(settings, spec)) for path in (predictions_path, rejected_path))
             self.expected[digest] = Content(*(rows_of(table, DAY) for table in tables if table is not None))
         for folder in (settings.tables, settings.work):

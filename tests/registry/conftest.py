@@ -25,7 +25,7 @@ import pytest
 from postgres import start_postgres
 from registry.desk import Desk, Shelf, open_registry
 from registry.judging import Judge, Versions
-from registry.moving import Place, start_forking
+from registry.moving import Place
 
 from model_registry.evidence import Check, GateReport, Severity
 from model_registry.ledger import Ledger
@@ -269,7 +269,6 @@ def database_room(request: pytest.FixtureRequest, model: str, tmp_path: Path) ->
 @pytest.fixture
 def place(request: pytest.FixtureRequest, database_room: Room, tmp_path: Path) -> Place:
     """The registry of that room's model, with the ledger on the same kind of database."""
-    start_forking()
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     if database_room.kind == "mlflow-postgresql":
         ledger = request.getfixturevalue("postgresql")(f"ledger_{database_room.model}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing as mp
 import os
 import random
 import signal
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chaos.children import fork_server
 from registry.desk import FAR, asked, day, decision_on
 
 from model_registry.errors import ChampionMoved, LamplighterError
@@ -25,14 +25,8 @@ if TYPE_CHECKING:
 
     from model_registry.promotion import Registry
 
-PROCESSES = mp.get_context("forkserver")
 MOVES = ("promote", "challenge", "override", "archive", "roll back")
 LOOKS = ("champion", "production", "settle")
-
-
-def start_forking() -> None:
-    """Load what all processes need once."""
-    PROCESSES.set_forkserver_preload(["registry.moving", "mlflow.store.tracking.sqlalchemy_store", "jobs.faults"])
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ def carry_out(registry: Registry, model: str, what: str, number: int, against: i
 
 def start(place: Place, *arguments: Any, fault: str | None = None, target: Any = None) -> Any:
     """A process that carries out a move, or whatever `target` does."""
-    process = PROCESSES.Process(target=target or _move, args=(place, fault, *arguments), daemon=True)
+    process = fork_server().Process(target=target or _move, args=(place, fault, *arguments), daemon=True)
     process.start()
     return process
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
 import sys
 from typing import TYPE_CHECKING
 
+from chaos.children import fork_server
 from conftest import Shop
 
 from jobs.errors import Unavailable
@@ -16,18 +16,12 @@ if TYPE_CHECKING:
 
     from jobs.settings import Settings
 
-PROCESSES = mp.get_context("forkserver")
 AGAIN = 75
-
-
-def start_forking() -> None:
-    """Load what all processes need once."""
-    PROCESSES.set_forkserver_preload(["registry.nights", "mlflow.store.tracking.sqlalchemy_store", "jobs.faults"])
 
 
 def ended(what: str, root: Path, settings: Settings, day: str) -> int:
     """The exit code of a retrain (`retrain`) or of a night (`score`): 0, AGAIN, or another one."""
-    process = PROCESSES.Process(target=_work, args=(what, root, settings, day))
+    process = fork_server().Process(target=_work, args=(what, root, settings, day))
     process.start()
     process.join()
     assert process.exitcode is not None

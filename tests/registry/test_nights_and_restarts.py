@@ -15,8 +15,8 @@ import pytest
 import tally
 from conftest import Shop, rows_of, write_shop
 from deltalake import DeltaTable
-from registry.nights import AGAIN, ended, start_forking
-from registry.test_database_restart import Database
+from postgres import Database
+from registry.nights import AGAIN, ended
 
 from jobs.settings import Settings
 from jobs.table import predictions_path, publications
@@ -43,7 +43,6 @@ def night_shop(tmp_path: Path, database: Database) -> Shop:
     variables = {"LAMPLIGHTER_HOME": str(tmp_path / "home"), "LAMPLIGHTER_MODELS": str(tmp_path / "models")}
     variables |= {"LAMPLIGHTER_LEDGER_URL": database.url("ledger"), "MLFLOW_TRACKING_URI": database.url("mlflow")}
     shop.settings = Settings.from_environment(variables | {"LAMPLIGHTER_ACTOR": "ada"})
-    start_forking()
     assert ended("retrain", tmp_path, shop.settings, "2026-01-14") == 0
     return shop
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from chaos.children import fork_server
 from registry.desk import FAR, NIGHT, asked, decision_on
-from registry.moving import PROCESSES, Place, race, registered, start
+from registry.moving import Place, race, registered, start
 from tally import TALLY, chosen
 
 from model_registry.artifacts import digest_of, verified
@@ -134,7 +135,7 @@ def _race_in_processes(room: Any, place: Place, lanes: int, rounds: int, folder:
         registry.promote(decision_on(first), asked())
     numbers = [version.number for version in registered(room, lanes * rounds)]
     candidates = [numbers[at : at + lanes] for at in range(0, len(numbers), lanes)]
-    starting = PROCESSES.Barrier(lanes, timeout=120)
+    starting = fork_server().Barrier(lanes, timeout=120)
     said = [folder / f"lane-{lane}" for lane in range(lanes)]
     with Watch(room, place) as watch:
         running = [start(place, n, candidates, starting, said[n], target=race) for n in range(lanes)]
