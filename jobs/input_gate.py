@@ -104,7 +104,7 @@ def judge_partitions(
     empties = [[empty(file.path, needed_columns(spec)) for file in mine] for mine in filled]
     schema = _schema(spec, filled, empties, partitions, subject)
     if table is not None:
-        _fits(pa.schema([schema.field(name) for name in spec.key]), table, subject)
+        _fits(spec.key, filled[0], empties[0], table, subject)
     per_table, per_column = _kinds(spec.input_checks)
     questions = [Question(check) for check in per_column]
     judge = _Batches(questions, pa.schema([schema.field(name) for name in asked]), batch_rows)
@@ -118,14 +118,24 @@ def judge_partitions(
     return InputGateResult(GateReport("input gate", subject, tuple(checks)), sum(one.rows for one in found), digest)
 
 
-def _fits(key: pa.Schema, table: Place, subject: str) -> None:
-    """Raise Rejected when the key is of another type than that in the table."""
-    keys = publishable(key.empty_table(), subject).schema
-    valued = pa.schema([keys.field(field.name) for field in key if not pa.types.is_null(field.type)])
-    if not same_types(valued, table):
-        found = ", ".join(f"{field.name} {field.type}" for field in valued)
+def _fits(
+    key: Sequence[str], files: Sequence[SourceFile], empties: Sequence[pa.Table], table: Place, subject: str
+) -> None:
+    """Raise Rejected when the key is not of one type in all files, or of another one than in the table."""
+    known: dict[str, tuple[pa.DataType, str]] = {}
+    for file, rows in zip(files, empties, strict=True):
+        where = file_and_folder(file.path)
+        valued = [name for name in key if not pa.types.is_null(rows.schema.field(name).type)]
+        for field in publishable(rows.select(valued), where).schema:
+            found, there = known.setdefault(field.name, (field.type, where))
+            if found != field.type:
+                said = f"the key {field.name} is {field.type}, and {found} in {there}"
+                raise Rejected(f"{where}: {said}: deliver one type in all files.")
+    fields = pa.schema([(name, found) for name, (found, _) in known.items()])
+    if not same_types(fields, table):
+        said = ", ".join(f"{field.name} {field.type}" for field in fields)
         raise Rejected(
-            f"{subject}: the key is of another type ({found}) than in the table {table.name}: deliver the type that "
+            f"{subject}: the key is of another type ({said}) than in the table {table.name}: deliver the type that "
             f"the table has, or choose another output.table."
         )
 
@@ -205,7 +215,7 @@ def _judge_partition(
 
     def keys_of(file: SourceFile) -> Iterator[pa.Table]:
         for batch in read_batches(file.path, None, types.names, judge.rows):
-            yield publishable(in_types(batch, types, file.path), where)
+            yield publishable(in_types(batch, types, file.path), file_and_folder(file.path))
 
     keys = UniqueKeys()
 

@@ -215,6 +215,13 @@ KINDS: dict[str, Kind] = {
         Rejected,
         "the files differ in the type of a column: .* toy_id",
     ),
+    "key as whole number in one file and as float in another": Kind(
+        lambda shop, rows: two_files(lambda half: with_column(half, "toy_id", pa.array([n + 0.5 for n in range(len(half))])))(
+            shop, with_column(rows, "toy_id", pa.array(range(len(rows))))
+        ),
+        Rejected,
+        "day=2026-01-16/part-1.parquet: the key toy_id is double, and int64 in day=2026-01-16/part-0.parquet: deliver one type in all files",
+    ),
     "key finer than a microsecond": Kind(
         changed(at(pa.timestamp("ns"))), Rejected, "the key toy_id cannot be published: .* would lose data"
     ),

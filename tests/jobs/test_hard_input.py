@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from jobs.errors import Misconfigured, Rejected
 from jobs.input_gate import input_gate
 from jobs.output_gate import output_gate
+from jobs.plan import plan
 from jobs.publish import publish
 from jobs.source import read
 from jobs.table import predictions_path, rejected_path
@@ -73,13 +74,17 @@ def test_a_file_whose_rows_have_no_key_at_all_is_rejected_in_the_type_of_the_oth
     assert [pq.read_schema(path).field("toy_id").type for path in files] == [pa.int64()]
 
 
-def test_rejected_rows_whose_key_has_another_type_close_the_gate_too(generous: Any) -> None:
+def test_keys_of_two_types_are_refused_before_anything_is_scored(generous: Any) -> None:
     with_key(generous, DAY, numbers(pa.int64()))
     rows = pd.read_parquet(generous.sales(DAY) / "part-0.parquet").assign(price=-1.0)
-    other = rows.assign(toy_id=[number + 0.5 for number in range(120)])
-    generous.write_sales(DAY, other, "part-1.parquet")
-    with pytest.raises(Rejected, match=r"keys have one type on column toy_id FAILED.*double, int64"):
-        generous.prepare(DAY)
+    generous.write_sales(DAY, rows.assign(toy_id=rows["toy_id"] + 0.5), "part-1.parquet")
+    job = generous.job(DAY)
+    plan(job)
+    said = (
+        r"part-1.parquet: the key toy_id is double, and int64 in day=\S+part-0.parquet: deliver one type in all files"
+    )
+    with pytest.raises(Rejected, match=said):
+        input_gate(job)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +171,7 @@ def test_keys_come_back_as_they_went_in(open_shop: Any, keys: pa.Array) -> None:
 )
 def test_a_key_that_the_table_cannot_hold_closes_the_gate_and_not_the_table(shop: Any, keys: Any, says: str) -> None:
     with_key(shop, DAY, keys)
-    with pytest.raises(Rejected, match=f"sales 2026-01-16: the key toy_id cannot be published: .*{says}"):
+    with pytest.raises(Rejected, match=f"day=2026-01-16/part-0.parquet: the key toy_id cannot be published: .*{says}"):
         input_gate(shop.job(DAY))
 
 
@@ -184,13 +189,17 @@ def test_a_key_that_changes_its_type_overnight_does_not_spoil_what_is_published(
     assert sorted(scores(open_shop)["toy_id"]) == sorted(first.to_pylist())
 
 
-def test_the_output_gate_sees_files_whose_keys_differ_in_type(open_shop: Any) -> None:
-    with_key(open_shop, DAY, texts("z"), "part-1.parquet")
-    job = open_shop.prepare(DAY)
-    folder = predictions_path(open_shop.settings, job.spec) / f"partition={DAY}"
+@pytest.mark.parametrize("table", [predictions_path, rejected_path])
+def test_the_output_gate_sees_files_whose_keys_differ_in_type(generous: Any, table: Any) -> None:
+    with_key(generous, DAY, texts("z"), "part-1.parquet")
+    rows = pd.read_parquet(generous.sales(DAY) / "part-0.parquet")
+    rows.loc[0, "price"] = -1.0
+    generous.write_sales(DAY, rows)
+    job = generous.prepare(DAY)
+    folder = table(generous.settings, job.spec) / f"partition={DAY}"
     path = min(folder.iterdir())
-    rows = pq.read_table(path, partitioning=None)
-    pq.write_table(rows.set_column(0, "toy_id", numbers(pa.int64())), path)
+    kept = pq.read_table(path, partitioning=None)
+    pq.write_table(kept.set_column(0, "toy_id", numbers(pa.int64()).slice(0, len(kept))), path)
     with pytest.raises(Rejected, match="keys have one type on column toy_id FAILED"):
         output_gate(job)
 
