@@ -15,7 +15,7 @@ from jobs.schedule import PartitionSchedule
 from jobs.spec_file import code_digest, load_spec
 from jobs.table import history, open_table, predictions_path, publications_in
 from jobs.unfinished import unfinished
-from model_registry.resolution import resolve
+from model_registry.resolution import Selector, named, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -119,11 +119,14 @@ def plan_backfill(
     """Compare what is published of the partitions `first` to `last` with what the selector's version would publish.
 
     Nothing is scored. Rows come from metadata; the input of published partitions is read once, for its digest. Raises
-    InvalidSpec and Misconfigured; a version that the leak guard refuses for a partition is a state of that partition.
+    InvalidSpec, Misconfigured, and UnknownVersion for a selector that names none; a version that the leak guard refuses
+    for a partition is a state of that partition.
     """
     spec = load_spec(settings.models, model)
     wanted = partitions_between(spec, first, last)
     registry.settle(model)
+    if selector not in {Selector.AS_OF, Selector.PRODUCTION}:
+        named(registry, model, selector)  # or every partition would be refused, and the plan be a success
     path = predictions_path(settings, spec)
     table = open_table(path)
     commits = history(table) if table is not None else []

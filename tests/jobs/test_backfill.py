@@ -81,6 +81,15 @@ def test_a_version_may_be_pinned_by_its_name_or_be_the_one_in_production(open_sh
         assert [p.version for p in planned(open_shop, selector=selector).partitions] == versions
 
 
+@pytest.mark.parametrize(
+    ("selector", "says"),
+    [("9", "toys.* 9"), ("9.9.9", "toys has no version 9.9.9"), ("newest", "No version is called")],
+)
+def test_a_version_that_there_is_not_is_no_state_of_a_partition(open_shop: Any, selector: str, says: str) -> None:
+    with pytest.raises(Misconfigured, match=says):
+        planned(open_shop, selector=selector)
+
+
 def test_other_code_alone_restates_only_on_request(open_shop: Any) -> None:
     score_partition(open_shop.job(FIRST))
     pipeline = open_shop.settings.models / "toys" / "pipeline.py"
