@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from jobs.commit import ATTEMPT
 from jobs.storage import reaching
-from jobs.table import LOG, PARTITION
+from jobs.table import ANY, ATTEMPT, LOG, PARTITION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
     from jobs.storage import Place
     from jobs.table import Publication
-
-ANY = ""
-"""Stands for the partition of a file that does not say its own."""
 
 
 class Alterations:
@@ -47,19 +43,20 @@ class Alterations:
             commit = next(self._commits)
             self._read_to = int(commit["version"])
             if ATTEMPT not in commit:
-                self._found.append((self._read_to, str(commit.get("operation")), self._touched(self._read_to)))
-        for version, operation, touched in self._found:
-            if version > since and not touched.isdisjoint({there.partition, ANY}):
+                self._found.append((self._read_to, str(commit.get("operation")), touched(self._path, self._read_to)))
+        for version, operation, changed in self._found:
+            if version > since and not changed.isdisjoint({there.partition, ANY}):
                 return f"Another tool changed it after it was published, with {operation} in table version {version}."
         return ""
 
-    def _touched(self, version: int) -> set[str]:
-        """The partitions whose rows a commit changed."""
-        with reaching(self._path):
-            text = (self._path / LOG / f"{version:020d}.json").read_text(encoding="utf-8")
-        actions = [action for line in text.splitlines() for action in json.loads(line).items()]
-        files = [about for kind, about in actions if kind in {"add", "remove"}]
-        return {_partition_of(about) for about in files if about["dataChange"]}
+
+def touched(path: Place, version: int) -> set[str]:
+    """The partitions whose rows a commit to the table at `path` changed."""
+    with reaching(path):
+        text = (path / LOG / f"{version:020d}.json").read_text(encoding="utf-8")
+    actions = [action for line in text.splitlines() for action in json.loads(line).items()]
+    files = [about for kind, about in actions if kind in {"add", "remove"}]
+    return {_partition_of(about) for about in files if about["dataChange"]}
 
 
 def _partition_of(about: dict[str, Any]) -> str:

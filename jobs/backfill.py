@@ -8,12 +8,11 @@ from enum import StrEnum
 from statistics import median
 from typing import TYPE_CHECKING
 
-from jobs.alterations import Alterations
-from jobs.errors import LamplighterError, Misconfigured, MissingPartition, Unavailable
+from jobs.as_published import AsPublished
+from jobs.errors import LamplighterError, Misconfigured, MissingFile, MissingPartition, Unavailable
 from jobs.inputs import Input, find_input
 from jobs.schedule import PartitionSchedule
 from jobs.spec_file import code_digest, load_spec
-from jobs.table import history, open_table, predictions_path, publications_in
 from jobs.unfinished import unfinished
 from model_registry.resolution import Selector, named, resolve
 
@@ -127,10 +126,8 @@ def plan_backfill(
     registry.settle(model)
     if selector not in {Selector.AS_OF, Selector.PRODUCTION}:
         named(registry, model, selector)  # or every partition would be refused, and the plan be a success
-    path = predictions_path(settings, spec)
-    table = open_table(path)
-    commits = history(table) if table is not None else []
-    past, altered = publications_in(commits), Alterations(table, path, commits) if table is not None else None
+    seen = AsPublished(settings, spec)
+    past = seen.publications
     rate, measured = throughput(past)
     look = _Look(
         datetime.now(UTC),
@@ -141,7 +138,7 @@ def plan_backfill(
         {p.partition: p for p in past},
         rate,
         frozenset(only),
-        altered,
+        seen,
     )
     return BackfillPlan(model, selector, tuple(look.at(partition) for partition in wanted), rate, measured)
 
@@ -188,7 +185,7 @@ class _Look:
     published: Mapping[str, Publication]
     rate: float | None
     only: frozenset[State]
-    alterations: Alterations | None
+    seen: AsPublished
 
     def at(self, partition: Partition) -> PlannedPartition:
         there = self.published.get(partition.key)
@@ -203,6 +200,8 @@ class _Look:
         except MissingPartition as error:
             kept = f" What version {there.version} published stays." if there else ""
             return PlannedPartition(partition.key, State.no_input, f"{error}{kept}")
+        except MissingFile as error:
+            return PlannedPartition(partition.key, State.refused, str(error))
         except Unavailable:
             raise
         except LamplighterError as error:
@@ -224,7 +223,7 @@ class _Look:
         failed = unfinished(self.settings, self.spec.model, partition.key)
         if there is None:
             return (State.failed, failed) if failed else (State.missing, "It was never published.")
-        if self.alterations is not None and (altered := self.alterations.of(there)):
+        if altered := self.seen.why_not(there) or self.seen.why_not_in_database(there):
             return State.missing, altered
         changed: dict[State, str] = {}
         if (there.version, there.digest) != (version.number, version.digest):

@@ -1,9 +1,7 @@
-"""Commits to the tables of a model: fenced, atomic, and the others following the first.
+"""Commits to the tables of a model: fenced and atomic.
 
-The predictions are the first: their commit carries the transaction number after the one that was read when the attempt
-began, so an attempt that was overtaken cannot commit any more. It lists the files of the rejected rows, and of the
-shadow's scores, whose tables follow in commits of their own. Cut off in between, the same job finishes it when it runs
-again, or the next plan.
+That of the predictions carries the transaction number after the one that was read when the attempt began, so an attempt
+that was overtaken cannot commit any more. Other tables follow it (jobs/follow.py).
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 
@@ -22,6 +20,7 @@ from jobs.fragments import WrittenFile
 from jobs.steps import step
 from jobs.storage import Place, reaching
 from jobs.table import (
+    ATTEMPT,
     PARTITION,
     Publication,
     app_id,
@@ -32,11 +31,7 @@ from jobs.table import (
     open_table,
     open_version,
     predictions_path,
-    predictions_schema,
     publication_of,
-    rejected_path,
-    rejected_schema,
-    shadow_path,
 )
 
 if TYPE_CHECKING:
@@ -44,8 +39,8 @@ if TYPE_CHECKING:
 
     from jobs.context import JobContext
 
-ATTEMPT = "lamplighter.attempt"
 TRIES = 10
+CONSTRAINT = "delta.constraints."
 
 
 @dataclass(frozen=True)
@@ -73,26 +68,26 @@ def commit_predictions(
         table = ensure_table(path, columns)
         if _has_committed(table, path, publication.run, fence):
             return
-        if _transaction(job, table) != fence.transaction:
+        if transaction(job, table) != fence.transaction:
             raise _superseded(job, fence)
         step("publish:prepared")
-        if _replace(job, path, table, columns, files, fence.transaction + 1, publication.run, metadata(publication)):
+        if replace(job, path, table, columns, files, fence.transaction + 1, publication.run, metadata(publication)):
             return
-    raise _busy(job)
+    raise busy(job)
 
 
 def not_overtaken(job: JobContext, fence: Fence) -> None:
     """Raise Superseded when somebody has published the partition since the attempt began: its files may be gone."""
     table = open_table(predictions_path(job.settings, job.spec))
-    if table is not None and _transaction(job, table) != fence.transaction:
+    if table is not None and transaction(job, table) != fence.transaction:
         raise _superseded(job, fence)
 
 
 def scores_are_gone(job: JobContext) -> Rejected:
     """The error for files that nobody may remove, and somebody has."""
     return Rejected(
-        f"Files that score left for {job.spec.model} {job.partition} are gone from the table's folder: run score and "
-        f"output-gate again."
+        f"Files that score left for {job.spec.model} {job.partition} are gone from the table's folder, or broken: run "
+        f"score and output-gate again."
     )
 
 
@@ -116,53 +111,6 @@ def raise_fence(path: Place, partition: str, number: int) -> bool:
     return True
 
 
-def follow(job: JobContext) -> None:
-    """Let the rejected rows, and the scores of the shadow, follow the predictions that readers see, unless they have.
-
-    Raises Unavailable.
-    """
-    path = predictions_path(job.settings, job.spec)
-    there = publication_of(path, job.partition.key)
-    if there is None or there.rejected_files is None:
-        return
-    table = open_version(path, there.table_version)  # its number then: somebody may have published since
-    number, key = _transaction(job, table), _key_of(table, job.spec.key)
-    beside = rejected_path(job.settings, job.spec)
-    _keep_up(job, beside, rejected_schema(key), there.rejected_files, number, there.run)
-    shadow = shadow_path(job.settings, job.spec)
-    if there.shadow is not None or open_table(shadow) is not None:  # scores of another publication would go with no row
-        files = there.shadow.files if there.shadow else ()
-        _keep_up(job, shadow, predictions_schema(key), files, number, there.run)
-
-
-def _keep_up(
-    job: JobContext, path: Place, columns: pa.Schema, files: Sequence[WrittenFile], number: int, attempt: str
-) -> None:
-    """Have a table hold what goes with the publication of that number, unless it does, or is further on."""
-    for _ in range(TRIES):
-        table = open_table(path)
-        if table is not None and _transaction(job, table) >= number:
-            return
-        table = table or ensure_table(path, columns)
-        if _replace(job, path, table, columns, files, number, attempt, {}):
-            return
-    raise _busy(job)
-
-
-def settle(job: JobContext) -> None:
-    """Let everything follow the predictions that readers see: the rejected rows, and the spec's database."""
-    follow(job)
-    follow_beyond(job)
-
-
-def follow_beyond(job: JobContext) -> None:
-    """Let the database of the spec follow, if there is one. Raises Unavailable and Misconfigured."""
-    if job.spec.output.kind == "sql":
-        from jobs.sql_sink import follow_in_database  # workers import this module, and need no database
-
-        follow_in_database(job)
-
-
 def committed(path: Place, attempt: str, fence: Fence) -> bool:
     """Whether this attempt has published to the table, which is there: it committed, and the caller did not learn."""
     return _has_committed(open_version(path, None), path, attempt, fence)
@@ -173,7 +121,7 @@ def _has_committed(table: DeltaTable, path: Place, attempt: str, fence: Fence) -
     return any(commit.get(ATTEMPT) == attempt for commit in since)
 
 
-def _replace(
+def replace(
     job: JobContext,
     path: Place,
     table: DeltaTable,
@@ -183,7 +131,14 @@ def _replace(
     attempt: str,
     about: dict[str, str],
 ) -> bool:
-    """One commit that replaces the partition by these files; False when another one got in between."""
+    """One commit that replaces the partition by these files; False when another one got in between.
+
+    Columns that another tool has added to the table stay, without values in these rows.
+    """
+    if any(name.startswith(CONSTRAINT) for name in table.metadata().configuration):
+        raise Misconfigured(
+            f"{path.name} has a CHECK constraint, which nobody looks at here: state output_checks instead."
+        )
     properties = CommitProperties(
         custom_metadata={ATTEMPT: attempt, **about}, app_transactions=[Transaction(app_id(job.partition), number)]
     )
@@ -192,7 +147,7 @@ def _replace(
             table.create_write_transaction(
                 [_action(file, job.partition.key, path) for file in files],
                 mode="overwrite",
-                schema=pa.schema([*columns, pa.field(PARTITION, pa.string())]),
+                schema=_schema(table, columns),
                 partition_by=[PARTITION],
                 partition_filters=[(PARTITION, "=", job.partition.key)],
                 commit_properties=properties,
@@ -203,6 +158,13 @@ def _replace(
     return True
 
 
+def _schema(table: DeltaTable, columns: pa.Schema) -> Schema:
+    """That of the table, if it has all that is written; the one that is written would take the place of any other."""
+    wanted = Schema.from_arrow(pa.schema([*columns, pa.field(PARTITION, pa.string())]))
+    there = {field.name: field.type for field in table.schema().fields}
+    return table.schema() if all(there.get(f.name) == f.type for f in wanted.fields) else wanted
+
+
 def _was_overtaken(path: Place, table: DeltaTable, error: CommitFailedError) -> None:
     """Raise Misconfigured when nobody has committed since the table was opened: then it would be refused for ever."""
     if open_version(path, None).version() == table.version():
@@ -211,13 +173,9 @@ def _was_overtaken(path: Place, table: DeltaTable, error: CommitFailedError) -> 
         ) from error
 
 
-def _transaction(job: JobContext, table: DeltaTable) -> int:
+def transaction(job: JobContext, table: DeltaTable) -> int:
+    """The number of the newest publication of the job's partition in a table; 0 before the first."""
     return table.transaction_version(app_id(job.partition)) or 0
-
-
-def _key_of(table: DeltaTable, key: Sequence[str]) -> pa.Schema:
-    there = pa.schema(table.schema().to_arrow())
-    return pa.schema([pa.field(name, there.field(name).type) for name in key])
 
 
 def _action(file: WrittenFile, partition: str, table: Place) -> AddAction:
@@ -226,7 +184,8 @@ def _action(file: WrittenFile, partition: str, table: Place) -> AddAction:
     return AddAction(file.path, file.size, {PARTITION: partition}, modified, data_change=True, stats=stats)
 
 
-def _busy(job: JobContext) -> Unavailable:
+def busy(job: JobContext) -> Unavailable:
+    """The error for a table to which others commit again and again."""
     return Unavailable(f"{job.spec.model} {job.partition} found the table busy {TRIES} times: run again.")
 
 

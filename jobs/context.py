@@ -87,9 +87,10 @@ class JobContext:
             )
         try:
             return from_json(kind, path.read_text(encoding="utf-8"))
-        except ValidationError:
+        except (ValidationError, UnicodeDecodeError):
             raise Misconfigured(
-                f"{path.name} of the run {self.run!r} was written by another release: run `lamplighter {step}` again."
+                f"{path.name} of the run {self.run!r} was written by another release, or is broken: run `lamplighter "
+                f"{step}` again."
             ) from None
 
     def recalled(self, step: str, kind: type[T]) -> T | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from deltalake.exceptions import DeltaError
-
 from jobs.errors import Misconfigured, in_brief
 from jobs.storage import Place, below, place
 from jobs.table import files_of, open_table
@@ -38,7 +36,7 @@ def delta_files(
     where = place(stored.path, data)
     try:
         table = open_table(where, stored.version)
-    except (DeltaError, OSError) as error:
+    except OSError as error:
         version = "" if stored.version is None else f" in version {stored.version}"
         raise Misconfigured(f"{stored.path} cannot be opened as a Delta table{version}: {in_brief(error)}.") from error
     if table is None:

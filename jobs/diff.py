@@ -21,6 +21,7 @@ from jobs.storage import Place, open_parquet
 from jobs.table import (
     PARTITION,
     Publication,
+    files_kept,
     files_of,
     open_table,
     predictions_path,
@@ -117,7 +118,12 @@ def diff(job: JobContext, before: int | None = None, after: int | None = None, *
     With `shadow` the sides are what readers saw (at `after`), and what the version in staging made of the same rows.
     Raises Misconfigured when the partition was not published by then, or only once, or without a shadow.
     """
-    old, new = _beside(job, after) if shadow else _sides(job, before, after)
+    sides = _beside(job, after) if shadow else _sides(job, before, after)
+    with files_kept(job.spec.model, job.partition.key):
+        return _diff(job, *sides, shadow=shadow)
+
+
+def _diff(job: JobContext, old: Publication, new: Publication, *, shadow: bool) -> Diff:
     path = predictions_path(job.settings, job.spec)
     files = _files(path, old), _shadow_files(job, old) if shadow else _files(path, new)
     buckets = buckets_for(max(old.rows_scored, new.rows_scored))

@@ -64,6 +64,10 @@ def of_the_machine(error: BaseException) -> LamplighterError | None:
         return Misconfigured(
             f"{where} cannot be written or read ({error.strerror}): give the user of this job the right to."
         )
+    if any(f"(os error {number})" in str(error) for number in CLOSED):  # as a Rust library says it
+        return Misconfigured(
+            f"A file cannot be written or read ({in_brief(error)}): give the user of this job the right."
+        )
     return None
 
 
@@ -72,12 +76,12 @@ def is_full_disk(error: BaseException) -> bool:
     return getattr(error, "errno", None) in FULL or any(f"(os error {number})" in str(error) for number in FULL)
 
 
-def in_brief(error: Exception) -> str:
+def in_brief(error: BaseException) -> str:
     """What another library raised, as the end of a sentence: its kind and its first line, bounded."""
     return _brief(error, str(error))
 
 
-def _brief(error: Exception | str, text: str) -> str:
+def _brief(error: BaseException | str, text: str) -> str:
     first = next(iter(text.strip().splitlines()), "")[:200]
     if isinstance(error, str):
         return first

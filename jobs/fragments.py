@@ -41,6 +41,14 @@ class WrittenFile:
             return False
 
 
+def is_there(file: WrittenFile, folder: Place) -> bool:
+    """Whether the file is there, as long as it was written."""
+    try:
+        return (folder / file.path).stat().st_size == file.size
+    except FileNotFoundError:
+        return False
+
+
 @dataclass(frozen=True)
 class FragmentResult:
     """What became of a fragment's rows. Score statistics are over the finite scores.

@@ -18,10 +18,11 @@ from jobs.dataset import training_window
 from jobs.errors import Rejected
 from jobs.expect import EXAMPLES, Question, bounded, columns_of, frame_of
 from jobs.inputs import find_input, pinned
+from jobs.key_types import publishable
 from jobs.plan import Plan
 from jobs.source import SourceFile, file_and_folder, input_digest, with_rows
 from jobs.steps import step
-from jobs.table import predictions_path, publishable, same_types
+from jobs.table import predictions_path, same_types
 from jobs.threads import in_threads
 from jobs.treat import treat
 from jobs.unique_keys import UniqueKeys

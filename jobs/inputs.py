@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobs.errors import MissingPartition
+from jobs.errors import Misconfigured, MissingFile, MissingPartition
 from jobs.readiness import source_waiting_for
 from jobs.source import SourceFile, input_digest, partition_files, source_file
 from jobs.storage import place
@@ -58,7 +58,15 @@ def find_input(settings: Settings, spec: ModelSpec, partition: Partition, stored
         from jobs.sql_source import extract
 
         places, content = extract(settings.tables, spec, stored, partition)
-    files = [file for file in map(source_file, places) if sum(file.row_groups)]
+    try:
+        files = [file for file in map(source_file, places) if sum(file.row_groups)]
+    except MissingFile as error:
+        if stored.version is None:
+            raise
+        raise Misconfigured(
+            f"A file of version {stored.version} of {stored.path}, which the spec pins, is gone: another tool has "
+            f"vacuumed the table; pin a newer version."
+        ) from error
     if not files:
         raise MissingPartition(
             f"{stored.path} has no rows for {partition}: wait for the feed, or check the spec's rule and the variables."

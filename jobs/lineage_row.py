@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 
 from jobs.errors import Misconfigured
 from jobs.storage import Place, arrow
-from jobs.table import PARTITION, open_table, predictions_path, rejected_path, shadow_path
+from jobs.table import PARTITION, files_kept, open_table, predictions_path, rejected_path, shadow_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,11 @@ def find_row(settings: Settings, spec: ModelSpec, publication: Publication, key:
     Raises Misconfigured when the key does not have the columns or the types of the model's key.
     """
     named = dict(zip(spec.key, _split(spec, key), strict=True))
+    with files_kept(publication.model, publication.partition):
+        return _find(settings, spec, publication, named)
+
+
+def _find(settings: Settings, spec: ModelSpec, publication: Publication, named: dict[str, str]) -> RowLineage:
     scored = _read(predictions_path(settings, spec), publication.table_version, publication.partition, named)
     if scored:
         score, version = scored[0]["score"], scored[0]["model_version"]

@@ -19,7 +19,7 @@ from jobs.row_digest import RowDigest
 from jobs.score import ScoreResult
 from jobs.score_statistics import ScoreStatistics
 from jobs.steps import step
-from jobs.storage import Place, read_schema
+from jobs.storage import Place, read_schema, stamp_of
 from jobs.table import predictions_path, rejected_path, same_types
 from jobs.threads import in_threads
 from jobs.unique_keys import UniqueKeys
@@ -36,13 +36,15 @@ class OutputGateResult:
     """What the output gate said of `scored`; `unchanged` when it was published already and nothing was judged.
 
     `content` is the digest of the keys and scores, and of the rejected keys and their reasons, with a dash between: the
-    same for the same rows, whatever the engine, the workers, the fragments and the attempt.
+    same for the same rows, whatever the engine, the workers, the fragments and the attempt. `stamps` are those of the
+    files that were read, in the order of `judged_files`.
     """
 
     report: GateReport | None
     scored: ScoreResult
     unchanged: bool = False
     content: str = ""
+    stamps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,21 +74,28 @@ def output_gate(job: JobContext) -> OutputGateResult:
         return result
     tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
     try:
+        stamps = tuple(stamp_of(path, patient=True) for path in judged_files(scored, *tables))
         found = read_back(job.spec, scored, *tables)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
         not_overtaken(job, plan.predictions)
         raise scores_are_gone(job) from error
     except Rejected:  # perhaps gone while it was read
         not_overtaken(job, plan.predictions)
         raise
     report = judge_scores(job.spec, plan, scored, found)
-    result = OutputGateResult(report, scored, content=found.content)
+    result = OutputGateResult(report, scored, content=found.content, stamps=stamps)
     job.keep("output-gate", result)
     step("output-gate:kept")
     write_page(job.folder / "output-gate.html", [report], sentences=[scored.sentence()])
     if not report.passed:
         raise Rejected(report.verdict(), report)
     return result
+
+
+def judged_files(scored: ScoreResult, table: Place, beside: Place) -> list[Place]:
+    """The files of the scores and of the rejected rows, in the folders of their tables."""
+    good = [table / f.predictions.path for f in scored.fragments if f.predictions is not None]
+    return good + [beside / f.rejected.path for f in scored.fragments if f.rejected is not None]
 
 
 def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place) -> ReadBack:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from jobs.alterations import Alterations
-from jobs.commit import Fence, follow, follow_beyond
-from jobs.errors import Misconfigured, Unavailable
+from jobs.commit import Fence
+from jobs.errors import Misconfigured, Rejected, Unavailable
+from jobs.follow import follow, follow_beyond
 from jobs.inputs import find_input
 from jobs.source import SourceFile
 from jobs.spec import ModelSpec
@@ -90,7 +91,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     published.
     """
     spec, partition, before = job.spec, job.partition, _kept(job)
-    follow(job)
+    lost = _lost(job)
     behind = _left_behind(job)
     path = predictions_path(job.settings, spec)
     table = open_table(path)  # first: whoever publishes from here on has perhaps seen a newer version, or newer rows
@@ -103,7 +104,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     fragments = plan_fragments(files, spec.engine.rows_per_fragment)
     digest = found.digest()
     _is_ours(publication_in(table, path), spec.model)
-    same = _is_published(job, table, (version.digest, version.number, digest, job.code))
+    same = not lost and _is_published(job, table, (version.digest, version.number, digest, job.code))
     if same and behind is not None:
         raise behind
     result = Plan(
@@ -161,6 +162,16 @@ def _keep(job: JobContext, result: Plan, before: bytes | None) -> None:
         )
     job.keep("plan", result)
     step("plan:kept")
+
+
+def _lost(job: JobContext) -> bool:
+    """Whether what was rejected before is lost, which a new publication mends."""
+    try:
+        follow(job)
+    except Rejected as error:
+        log.warning("%s %s is to be published anew: %s", job.spec.model, job.partition, error)
+        return True
+    return False
 
 
 def _left_behind(job: JobContext) -> LamplighterError | None:

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs.commit import commit_predictions, committed, follow, follow_beyond, not_overtaken, scores_are_gone, settle
+from jobs.commit import commit_predictions, committed, not_overtaken, scores_are_gone
 from jobs.context import COMMAND_LINE
 from jobs.errors import Rejected
+from jobs.follow import follow, follow_beyond, settle
 from jobs.fragments import WrittenFile
-from jobs.output_gate import OutputGateResult
+from jobs.output_gate import OutputGateResult, judged_files
 from jobs.plan import Plan
 from jobs.registry import open_ledger
 from jobs.score import ScoreResult
+from jobs.source import file_and_folder
 from jobs.steps import step
-from jobs.storage import read_schema
+from jobs.storage import read_schema, unwritten_since
 from jobs.sweep import sweep
 from jobs.table import (
     Publication,
@@ -29,6 +31,7 @@ from jobs.table import (
     predictions_path,
     predictions_schema,
     publication_of,
+    rejected_path,
 )
 from model_registry.roll_back import withdrawal_of
 
@@ -77,6 +80,7 @@ def publish(job: JobContext) -> PublishResult:
     step("publish:begun")
     _still_stands(job, plan)
     try:
+        _as_judged(job, judged)
         _commit(job, plan, scored, judged.content)
     except FileNotFoundError as error:  # whoever has published meanwhile has swept, too
         not_overtaken(job, plan.predictions)
@@ -103,6 +107,17 @@ def _still_stands(job: JobContext, plan: Plan) -> None:
             f"Version {plan.version.number} of {plan.model} was rolled back by {by.actor} ({by.reason}) after "
             f"{plan.partition} was planned with it: nothing was published. Run it again from its plan."
         )
+
+
+def _as_judged(job: JobContext, judged: OutputGateResult) -> None:
+    """Raise Rejected when a file was written since the output gate read it, FileNotFoundError when one is gone."""
+    tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
+    for path, stamp in zip(judged_files(judged.scored, *tables), judged.stamps, strict=True):
+        if not unwritten_since(path, stamp):
+            raise Rejected(
+                f"{file_and_folder(str(path))} of {tables[0].name} was changed after the output gate had read it: run "
+                f"score and output-gate again."
+            )
 
 
 def _commit(job: JobContext, plan: Plan, scored: ScoreResult, content: str) -> None:

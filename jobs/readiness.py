@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from jobs.errors import Rejected, printable
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
     from jobs.spec_schedule import Ready
+
+
+AHEAD = 60
+"""Seconds by which the clock of a feed may be fast."""
 
 
 def partition_folder(data: Place, path: str, column: str, partition: Partition) -> Place:
@@ -58,7 +62,11 @@ def waiting_for(folder: Place, ready: Ready, now: float | None = None) -> str | 
         newest = last_change(folder)
         quiet = timedelta(seconds=(time.time() if now is None else now) - newest)
         if quiet < ready.quiet:
-            since = max(0, int(quiet.total_seconds()))
+            since = int(quiet.total_seconds())
+            if since < -AHEAD:
+                at = datetime.fromtimestamp(newest, UTC)
+                return f"it has a file of {at:%Y-%m-%d %H:%M} UTC, which is yet to come: set the feed's clock right"
+            since = max(0, since)
             return f"it changed {since} s ago, and must be quiet for {int(ready.quiet.total_seconds())} s"
     return None
 

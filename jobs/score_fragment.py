@@ -14,6 +14,7 @@ from jobs.errors import Rejected
 from jobs.faults import listen_for_faults
 from jobs.fragment_file import FragmentFile
 from jobs.fragments import FragmentResult, file_name, keep_record, known, record_path
+from jobs.key_types import publishable
 from jobs.plan import Fragment
 from jobs.score_statistics import ScoreStatistics
 from jobs.scorer import load_scorer
@@ -22,7 +23,7 @@ from jobs.source import file_and_folder, is_untouched
 from jobs.spec import FeatureKind, ModelSpec
 from jobs.steps import step
 from jobs.storage import Place, place
-from jobs.table import predictions_of, publishable, rejected_schema
+from jobs.table import predictions_of, rejected_schema
 from jobs.treat import treat
 
 if TYPE_CHECKING:

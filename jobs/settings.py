@@ -70,6 +70,10 @@ class Settings:
             return found if isinstance(found, ObjectPath) else found.resolve()
 
         tracking_uri = env.get("MLFLOW_TRACKING_URI")
+        if set("%?") & set(str(home)) and not (tracking_uri and env.get("LAMPLIGHTER_LEDGER_URL")):
+            raise Misconfigured(
+                f"LAMPLIGHTER_HOME={home} has a % or a ?, which no address of a database can have: take another folder."
+            )
         return cls(
             home=home,
             models=folder("MODELS", PROJECT / "models"),

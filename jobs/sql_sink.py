@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from jobs.context import JobContext
+    from jobs.spec import ModelSpec
     from jobs.storage import Place
 
 BATCH = 10_000
@@ -51,24 +52,52 @@ def follow_in_database(job: JobContext) -> None:
     step("publish:followed")
 
 
+def why_not_there(spec: ModelSpec, table: DeltaTable, there: Publication) -> str:
+    """Why readers of the database do not see a publication of the table, as a sentence; nothing when they do.
+
+    Raises Unavailable and Misconfigured.
+    """
+    variable, tables = str(spec.output.database), _tables(spec, table)
+    where = f"the database of {variable}"
+    with transaction(variable) as connection:
+        for name in (tables.rows.name, tables.publications.name):
+            if not sa.inspect(connection).has_table(name):
+                return f"There is no table {name} in {where}."
+        noted = tables.publications
+        mine = sa.select(noted.c.table_version).where(noted.c[PARTITION] == there.partition)
+        if connection.scalar(mine.order_by(noted.c.number.desc()).limit(1)) != there.table_version:
+            return f"It is not in {where} yet."
+        held = _held(connection, tables, there.partition)
+    return "" if held == there.rows_scored else f"{where[0].upper()}{where[1:]} holds {held:,} of its rows."
+
+
+def _held(connection: sa.Connection, tables: SinkTables, partition: str) -> int:
+    """How many rows of a partition readers of the database see."""
+    count = sa.select(sa.func.count()).select_from(tables.rows).where(tables.rows.c[PARTITION] == partition)
+    return int(connection.scalar(count) or 0)
+
+
+def _tables(spec: ModelSpec, table: DeltaTable) -> SinkTables:
+    return SinkTables.of(spec.output.table, pa.schema(table.schema().to_arrow()), spec.key)
+
+
 class _Sink:
     """The database's tables, for one attempt to copy one publication."""
 
     def __init__(self, job: JobContext, publication: Publication, table: DeltaTable) -> None:
-        schema = pa.schema(table.schema().to_arrow())
-        self.columns = [name for name in schema.names if name != PARTITION]
+        self._tables = _tables(job.spec, table)
+        self.columns = [column.name for column in self._tables.rows.columns if column.name != PARTITION]
         self._variable = str(job.spec.output.database)
-        self._tables = SinkTables.of(job.spec.output.table, schema, job.spec.key)
         self._publication = publication
         self._number = table.transaction_version(app_id(job.partition)) or 0
         self._table_id = str(table.metadata().id)
         self._attempt = uuid4().hex
 
     def is_behind(self) -> bool:
-        """Whether the database has yet to follow. Makes the tables when they are not there."""
+        """Whether the database has yet to follow, or lost rows since. Makes the tables when they are not there."""
         with transaction(self._variable, write=True) as connection:
             self._tables.ensure(connection, self._variable)
-            return self._seen(connection) < self._number
+            return self._lacks(connection, self._seen(connection))
 
     def stage(self, batches: Iterator[pa.Table]) -> None:
         """Copy the rows to where no reader looks."""
@@ -85,16 +114,26 @@ class _Sink:
         with transaction(self._variable, write=True) as connection:
             lock(connection, f"{rows.name} {partition}")
             seen = self._seen(connection)
-            if seen < self._number:
+            if self._lacks(connection, seen):
                 names = [PARTITION, *self.columns]
                 staged = sa.select(*[staging.c[name] for name in names]).where(staging.c[ATTEMPT] == self._attempt)
                 connection.execute(sa.delete(rows).where(rows.c[PARTITION] == partition))
                 moved = sa.insert(rows).from_select(names, staged).execution_options(preserve_rowcount=True)
                 self._all_there(connection.execute(moved).rowcount)
-                connection.execute(sa.insert(self._tables.publications).values(self._described()))
+                noted = self._tables.publications
+                again = (noted.c[PARTITION] == partition) & (noted.c.number == self._number)
+                connection.execute(sa.delete(noted).where(again))
+                connection.execute(sa.insert(noted).values(self._described()))
                 step("publish:replaced")
             over = (staging.c[PARTITION] == partition) & (staging.c[NUMBER] <= max(seen, self._number))
             connection.execute(sa.delete(staging).where(over))
+
+    def _lacks(self, connection: sa.Connection, seen: int) -> bool:
+        """Whether readers see an older publication than this one, or this one without some of its rows."""
+        if seen != self._number:
+            return seen < self._number
+        there = self._publication
+        return _held(connection, self._tables, there.partition) != there.rows_scored
 
     def _seen(self, connection: sa.Connection) -> int:
         """The number of the publication that readers of the database see; 0 when there is none."""
@@ -104,7 +143,8 @@ class _Sink:
         if newest is not None and newest.table_id != self._table_id:
             raise Misconfigured(
                 f"The table {self._tables.rows.name} in the database of {self._variable} follows another table of "
-                f"predictions: choose another output.table, or drop it and {noted.name}."
+                f"predictions: choose another output.table, or drop it and {noted.name} and let `lamplighter backfill "
+                f"run` copy what was published."
             )
         return 0 if newest is None else int(newest.number)
 
@@ -112,7 +152,8 @@ class _Sink:
         if copied != self._publication.rows_scored:
             raise Unavailable(
                 f"Of {self._publication.rows_scored} rows {copied} were staged for {self._tables.rows.name} "
-                f"{self._publication.partition}: somebody else has emptied the staging table; run again."
+                f"{self._publication.partition}: a trigger leaves rows out, or somebody else "
+                f"has emptied the staging table: run again."
             )
 
     def _described(self) -> dict[str, Any]:

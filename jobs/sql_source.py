@@ -75,11 +75,18 @@ def extract(tables: Place, spec: ModelSpec, stored: Stored, partition: Partition
             mine = folder / sha256(content.getbuffer()).hexdigest()[:32]
             keep_bytes(mine / USED, b"")
             found.append(mine / name)
-            if not found[-1].exists():  # a run that has planned it would find it written anew
+            if not _holds(found[-1], content.getvalue()):  # a run that has planned it would find it written anew
                 keep_bytes(found[-1], content.getvalue())
             step("plan:range")
     forget(folder)
     return found, total.hexdigest()
+
+
+def _holds(path: Place, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except FileNotFoundError:
+        return False
 
 
 def has_rows(spec: ModelSpec, stored: Stored, partition: Partition) -> bool:

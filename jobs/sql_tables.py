@@ -73,7 +73,7 @@ class SinkTables:
             if missing:
                 raise Misconfigured(
                     f"The table {table.name} in the database of {variable} has no column {missing[0]}: choose another "
-                    f"output.table, or drop it."
+                    f"output.table, or drop it and let `lamplighter backfill run` copy what was published."
                 )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobs.alterations import Alterations
+from jobs.as_published import AsPublished
 from jobs.decisions import kept_back
 from jobs.errors import InvalidSpec, Misconfigured
 from jobs.spec_file import load_spec, model_names
-from jobs.table import history, open_table, predictions_path, publications_in
 from model_registry.store import Stage
 
 if TYPE_CHECKING:
@@ -39,11 +38,8 @@ def status(settings: Settings, registry: Registry) -> dict[str, Any]:
 def _model(settings: Settings, registry: Registry, name: str) -> dict[str, Any]:
     spec = load_spec(settings.models, name)
     stages = {stage.value: registry.store.alias(name, stage) for stage in Stage}
-    path = predictions_path(settings, spec)
-    table = open_table(path)
-    commits = history(table) if table is not None else []
-    found = {p.partition: p for p in publications_in(commits)}
-    altered = Alterations(table, path, commits) if table is not None else None
+    seen = AsPublished(settings, spec)
+    found = {p.partition: p for p in seen.publications}
     partitions = {
         key: {
             "version": p.version,
@@ -59,7 +55,7 @@ def _model(settings: Settings, registry: Registry, name: str) -> dict[str, Any]:
     overrides = {stage: known[number].override for stage, number in staged.items() if number in known}
     refused = kept_back(registry, name)
     more = {
-        "altered": {key: said for key, p in sorted(found.items()) if altered is not None and (said := altered.of(p))},
+        "altered": {key: said for key, p in sorted(found.items()) if (said := seen.why_not(p))},
         "kept_back": vars(refused) if refused else {},
         "semver": {stage: text for stage, text in semver.items() if text},
         "override": overrides.get(Stage.production.value, ""),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -182,6 +183,12 @@ def stamp_of(where: Place, *, patient: bool = False) -> str:
     if patient:
         time.sleep(min(TOO_NEW, max(0.0, about.st_mtime + TOO_NEW - time.time())))
     return f"{about.st_size} {about.st_mtime}"
+
+
+def unwritten_since(where: Place, stamp: str) -> bool:
+    """Whether a file is as long as at that stamp, and was not written later. Raises FileNotFoundError."""
+    now, then = (text.split() for text in (stamp_of(where), stamp))
+    return now[0] == then[0] and Decimal(now[1]) <= Decimal(then[1])
 
 
 def below(where: Place, root: Place) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, Schema
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from jobs.errors import Rejected, without_values
+from jobs.errors import Misconfigured, in_brief
 from jobs.fragments import WrittenFile
 from jobs.spec_storage import REJECTED, SHADOW
 from jobs.storage import Place, reaching, storage_options
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
     from jobs.spec import ModelSpec
 
 PARTITION = "partition"
-_AS_THEY_ARE = {pa.string(), pa.binary(), pa.bool_(), pa.date32(), pa.float64()}
 KEPT_FOREVER = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 36500 days",
     "delta.enableExpiredLogCleanup": "false",
 }
 LOG = "_delta_log"
+ATTEMPT = "lamplighter.attempt"
+"""Under which a commit of ours names its attempt."""
+ANY = ""
+"""Stands for the partition of a file that does not say its own."""
 CHECKPOINTS = {"delta.checkpointInterval": "10"}
 """A table is opened a dozen times in a run, and reads what was committed since the last checkpoint each time."""
 
@@ -107,42 +111,6 @@ def rejected_schema(key: pa.Schema) -> pa.Schema:
     return pa.schema([*key, pa.field("reason", pa.string())])
 
 
-def publishable(keys: pa.Table, where: str, types: pa.Schema | None = None) -> pa.Table:
-    """The key's columns in types that the table can hold: all files of a partition give the same ones.
-
-    `types` are those of all files together, for a column that has no value and no type in this one. Raises Rejected,
-    naming file (`where`) and column, for a type or a value that would not come back as it went in.
-    """
-    columns = {}
-    for name in keys.column_names:
-        try:
-            found = keys.schema.field(name).type
-            found = types.field(name).type if types is not None and pa.types.is_null(found) else found
-            columns[name] = keys[name].cast(_publishable_type(found))
-        except MemoryError:
-            raise
-        except (pa.ArrowException, KeyError) as error:
-            said = without_values(error)
-            raise Rejected(f"{where}: the key {name} cannot be published: {said}. Take another.") from None
-    return pa.table(columns)
-
-
-def _publishable_type(found: pa.DataType) -> pa.DataType:
-    if pa.types.is_dictionary(found):
-        return _publishable_type(found.value_type)
-    if pa.types.is_integer(found):
-        return pa.int64()
-    if pa.types.is_timestamp(found):
-        return pa.timestamp("us", "UTC" if found.tz else None)
-    if pa.types.is_null(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found):
-        return pa.string()
-    if pa.types.is_float32(found):
-        return pa.float64()
-    if found in _AS_THEY_ARE or pa.types.is_decimal128(found):
-        return found
-    raise pa.ArrowInvalid(f"{found} is no type for a key")
-
-
 def same_types(columns: pa.Schema, path: Place) -> bool:
     """Whether the columns are those of the table at `path`, if there is one: its older files must stay readable."""
     table = open_table(path)
@@ -161,9 +129,15 @@ def open_table(path: Place, version: int | None = None) -> DeltaTable | None:
 
 
 def open_version(path: Place, version: int | None) -> DeltaTable:
-    """The table at `path`, which is there, at a version or the newest."""
-    with reaching(path):
-        return DeltaTable(str(path), version=version, storage_options=storage_options(path))
+    """The table at `path`, which is there, at a version or the newest. Raises Misconfigured when its log is broken."""
+    try:
+        with reaching(path, (OSError, DeltaError)):
+            return DeltaTable(str(path), version=version, storage_options=storage_options(path))
+    except TableNotFoundError:
+        raise
+    except DeltaError as error:
+        which = "" if version is None else f" in version {version}"
+        raise Misconfigured(f"{path.name} cannot be opened as a Delta table{which}: {in_brief(error)}.") from error
 
 
 def files_of(table: DeltaTable, where: Place, column: str, value: str) -> list[Place]:
@@ -176,6 +150,18 @@ def files_of(table: DeltaTable, where: Place, column: str, value: str) -> list[P
         return []
     mine = pc.equal(actions[f"partition.{column}"].cast(pa.string()), value)
     return [where / unquote(path) for path in sorted(actions["path"].filter(mine).to_pylist())]
+
+
+@contextmanager
+def files_kept(model: str, partition: str) -> Iterator[None]:
+    """Whoever reads what was published raises Misconfigured when a file of it is gone."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Misconfigured(
+            f"A file of {model} {partition} is gone from its table's folder, so what was published cannot be read any "
+            f"more: another tool has removed it, by a VACUUM for example. Restore it, or look at a later publication."
+        ) from error
 
 
 def ensure_table(path: Place, columns: pa.Schema) -> DeltaTable:
@@ -209,21 +195,30 @@ def app_id_of(key: str) -> str:
     return f"score:{key}"
 
 
-def history(table: DeltaTable) -> list[dict[str, Any]]:
-    """The commits to a table, newest first.
+def history(table: DeltaTable, path: Place) -> list[dict[str, Any]]:
+    """The commits to the table at `path`, newest first. Raises Misconfigured when some are gone.
 
     The library counts versions down from the one that was opened, also when somebody has committed since; as the log
-    is kept for good, its length says what the newest is.
+    is kept for good, its length says what the newest is. It leaves out commits that say nothing of themselves.
     """
-    with reaching(table.table_uri):
+    with reaching(path):
         commits: list[dict[str, Any]] = table.history()
+    if len(commits) <= table.version():
+        return list(newest_first(table, path))
     return [commit | {"version": len(commits) - 1 - age} for age, commit in enumerate(commits)]
+
+
+def _log_is_cut(path: Place) -> Misconfigured:
+    return Misconfigured(
+        f"The log of the table {path.name} lacks commits that another tool has removed, so that it is not known what "
+        f"was published: restore {LOG}, or choose another output.table."
+    )
 
 
 def publications(path: Place) -> list[Publication]:
     """All publications in the table's history, oldest first."""
     table = open_table(path)
-    return [] if table is None else publications_in(history(table))
+    return [] if table is None else publications_in(history(table, path))
 
 
 def publications_in(commits: Sequence[dict[str, Any]]) -> list[Publication]:
@@ -257,8 +252,11 @@ def back_from(table: DeltaTable, path: Place) -> Iterator[Publication]:
 def newest_first(table: DeltaTable, path: Place, since: int | None = None) -> Iterator[dict[str, Any]]:
     """The commits to the table that lies at `path`, as it was opened, down to the one after the version `since`."""
     for version in range(table.version(), -1 if since is None else since, -1):
-        with reaching(path):
-            lines = (path / LOG / f"{version:020d}.json").read_text(encoding="utf-8").splitlines()
+        try:
+            with reaching(path):
+                lines = (path / LOG / f"{version:020d}.json").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise _log_is_cut(path) from None
         about: dict[str, Any] = next(
             (found["commitInfo"] for found in map(json.loads, lines) if "commitInfo" in found), {}
         )

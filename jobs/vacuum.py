@@ -76,6 +76,8 @@ def _orphans(table: Place, named: set[Place], fences: dict[str, int], before: fl
             continue
         passed = fence is not None and fence < now
         with suppress(FileNotFoundError):  # the next publication sweeps, too
+            if not path.is_file():
+                continue
             about = path.stat()
             if path not in named and (passed or about.st_mtime < before):
                 yield path, about.st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from jobs.errors import LamplighterError, Misconfigured, Unavailable
+from jobs.errors import LamplighterError, Misconfigured, Unavailable, in_brief
 
 if TYPE_CHECKING:
     from jobs.backfill import BackfillPlan
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
     from lamplighter.airflow_api import AirflowApi, DagRun
+
+log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 POLL_SECONDS = 2.0
@@ -66,6 +69,9 @@ def run_here(settings: Settings, plan: BackfillPlan, run: str, say: Say) -> list
             outcomes.append(Outcome(planned.partition, done=True, said=published.sentence()))
         except LamplighterError as error:
             outcomes.append(Outcome(planned.partition, done=False, said=str(error)))
+        except Exception as error:
+            log.exception("%s %s failed.", plan.model, planned.partition)
+            outcomes.append(Outcome(planned.partition, done=False, said=f"{in_brief(error)} (the log has the rest)"))
     return outcomes
 
 

@@ -77,7 +77,7 @@ def history(
 
 def vacuum(
     model: Annotated[str, typer.Argument(help="Name of a folder under models/.")],
-    days: Annotated[float, typer.Option(help="Age of what an attempt at work might still need.", min=0)] = 2,
+    days: Annotated[float, typer.Option(help="Age of what an attempt at work might still need.", min=0, max=36500)] = 2,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
     """Remove the files of attempts that never published; every publication is kept for time travel."""

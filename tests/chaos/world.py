@@ -12,10 +12,10 @@ from chaos.children import JOBS, Child
 from chaos.reader import Content, Reader, rows_of
 from tally import Tally
 
-from jobs.commit import follow
 from jobs.context import JobContext
 from jobs.engines.choose import PROCESSES
 from jobs.faults import VARIABLE
+from jobs.follow import follow
 from jobs.rescore import score_partition
 from jobs.source import input_digest, partition_files
 from jobs.sweep import named_files

@@ -15,8 +15,9 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from jobs.commit import follow, raise_fence
+from jobs.commit import raise_fence
 from jobs.errors import Misconfigured, Superseded, Unavailable
+from jobs.follow import follow
 from jobs.fragment_file import FragmentFile
 from jobs.publish import publish
 from jobs.table import predictions_path, publications, rejected_path

@@ -15,13 +15,14 @@ from jobs.dataset import load_dataset
 from jobs.diff import diff
 from jobs.errors import InvalidSpec, LamplighterError, Misconfigured, Rejected, Unavailable
 from jobs.input_gate import input_gate, judge_partitions
+from jobs.key_types import publishable
 from jobs.performance import performance
 from jobs.plan import plan
 from jobs.publish import publish
 from jobs.rescore import score_partition
 from jobs.source import unreadable
 from jobs.spec_file import load_pipeline_module, parse_spec
-from jobs.table import predictions_path, publishable
+from jobs.table import predictions_path
 from jobs.together import together
 from jobs.train import train
 
@@ -197,7 +198,7 @@ def test_nor_are_its_types_to_blame(ask: Any, monkeypatch: pytest.MonkeyPatch) -
     def lack(*_: Any, **__: Any) -> Any:
         raise pa.lib.ArrowMemoryError("malloc of size 42000000 failed")
 
-    for name in ("jobs.source.pa.concat_tables", "jobs.table._publishable_type", "jobs.content_digest._widest"):
+    for name in ("jobs.source.pa.concat_tables", "jobs.key_types._publishable_type", "jobs.content_digest._widest"):
         monkeypatch.setattr(name, lack)
     with pytest.raises(MemoryError):
         ask()

@@ -11,10 +11,10 @@ import pytest
 from commands import in_shop
 from deltalake import DeltaTable
 
-from jobs.commit import follow
 from jobs.context import JobContext
 from jobs.errors import Superseded
 from jobs.faults import VARIABLE
+from jobs.follow import follow
 from jobs.input_gate import input_gate
 from jobs.output_gate import output_gate
 from jobs.plan import Plan, plan

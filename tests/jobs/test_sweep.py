@@ -12,9 +12,9 @@ from deltalake import DeltaTable
 
 from jobs import publish as publish_module
 from jobs import score as score_module
-from jobs.commit import follow
 from jobs.context import JobContext
 from jobs.errors import Rejected, Superseded, Unavailable
+from jobs.follow import follow
 from jobs.fragments import FragmentResult, file_name
 from jobs.input_gate import input_gate
 from jobs.plan import plan
@@ -178,13 +178,13 @@ def test_rejected_rows_follow_with_the_number_of_their_own_publication(
     spoilt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody publishes while another one finishes what was cut off before."""
-    from jobs import commit
+    from jobs import follow as module
 
     job = cut_off(spoilt)
     deliver(spoilt, 5)
     late = spoilt.prepare(DAY, "late")  # its plan has let them follow
     shutil.rmtree(rejected_path(spoilt.settings, job.spec) / "_delta_log")
-    read = commit.publication_of
+    read = module.publication_of
 
     def meanwhile(path: Path, partition: str) -> Any:
         found = read(path, partition)
@@ -192,7 +192,7 @@ def test_rejected_rows_follow_with_the_number_of_their_own_publication(
         publish(late)
         return found
 
-    monkeypatch.setattr(commit, "publication_of", meanwhile)
+    monkeypatch.setattr(module, "publication_of", meanwhile)
     follow(job)
     table = DeltaTable(rejected_path(spoilt.settings, job.spec))
     assert (len(table.to_pandas()), table.transaction_version(f"score:{DAY}")) == (5, 2)

@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 from typer.testing import CliRunner
 
 from jobs import commit as commit_module
+from jobs import follow as follow_module
 from jobs import vacuum as vacuum_job
 from jobs.errors import Rejected, Superseded
 from jobs.fragments import RECORDS
@@ -139,7 +140,7 @@ def test_of_an_attempt_that_was_passed_files_go_at_once_also_before_the_rejected
     slow = open_shop.prepare(DAY, "slow")
     open_shop.write_sales(DAY, pd.read_parquet(open_shop.sales(DAY)).head(110))
     fast = open_shop.prepare(DAY, "fast")
-    monkeypatch.setattr(commit_module, "_keep_up", lambda *_: 1 / 0)
+    monkeypatch.setattr(follow_module, "_keep_up", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         publish(fast)
     monkeypatch.undo()
@@ -203,7 +204,8 @@ def test_scores_that_somebody_has_removed_are_one_sentence(published: Any, job: 
     with pytest.raises(Rejected) as told:
         job(slow)
     assert str(told.value) == (
-        f"Files that score left for toys {DAY} are gone from the table's folder: run score and output-gate again."
+        f"Files that score left for toys {DAY} are gone from the table's folder, or broken: run score and "
+        "output-gate again."
     )
 
 

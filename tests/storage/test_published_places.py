@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from attempts import die_in, published_at_once
 
-from jobs.commit import follow
 from jobs.context import JobContext
 from jobs.diff import diff
+from jobs.follow import follow
 from jobs.input_gate import input_gate
 from jobs.lineage_row import find_row
 from jobs.output_gate import output_gate

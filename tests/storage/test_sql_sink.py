@@ -13,14 +13,17 @@ from attempts import published_at_once
 from commands import lamplighter
 from sql_scores import DAY, NEXT, ROWS, VARIABLE, Scores
 
-from jobs.commit import settle
+from jobs.backfill import BackfillPlan, State, plan_backfill
 from jobs.errors import Misconfigured, Unavailable
 from jobs.faults import VARIABLE as FAULT
+from jobs.follow import settle
 from jobs.output_gate import output_gate
 from jobs.plan import plan
 from jobs.publish import PublishResult, publish
+from jobs.registry import open_registry
 from jobs.storage import remove_tree
 from jobs.table import predictions_path, published
+from lamplighter.backfill_run import run_here
 from model_registry.steps import listen
 
 
@@ -206,3 +209,35 @@ def test_rows_that_vanish_from_the_staging_table_are_not_missed(scores: Scores) 
     settle(job)
     output_gate(job)
     scores.assert_in_step(DAY)
+
+
+@pytest.mark.parametrize("harm", ["DROP TABLE toys", "DELETE FROM toys", "DELETE FROM toys WHERE toy_id LIKE '%-7'"])
+def test_rows_that_somebody_has_taken_away_are_copied_again_by_a_backfill(scores: Scores, harm: str) -> None:
+    scores.deliver(50, NEXT)
+    for day in (DAY, NEXT):
+        publish(scores.shop.prepare(day))
+    with scores.engine.begin() as connection:
+        connection.execute(sa.text(harm))
+    settings = scores.shop.settings
+
+    def planned() -> BackfillPlan:
+        return plan_backfill(settings, open_registry(settings), "toys", DAY, NEXT)
+
+    found = planned().partitions
+    assert [p.state for p in found] == [State.missing] * 2
+    told = "There is no table toys in the database" if "DROP" in harm else "The database of SCORES_DATABASE holds"
+    assert all(p.why.startswith(told) for p in found)
+    outcomes = run_here(settings, planned(), "backfill", print)
+    assert ["published already" in outcome.said for outcome in outcomes] == [True] * 2
+    scores.assert_in_step(DAY, NEXT)
+    assert (scores.numbers(), scores.numbers(NEXT)) == ([1], [1])
+    assert [p.state for p in planned().partitions] == [State.current] * 2
+
+
+def test_a_publication_that_has_yet_to_follow_is_missing_in_a_backfill(scores: Scores) -> None:
+    publish(scores.shop.prepare(DAY))
+    with scores.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM toys_publications"))
+    settings = scores.shop.settings
+    [found] = plan_backfill(settings, open_registry(settings), "toys", DAY, DAY).partitions
+    assert (found.state, found.why) == (State.missing, "It is not in the database of SCORES_DATABASE yet.")
