@@ -66,7 +66,7 @@ def of_the_machine(error: BaseException) -> LamplighterError | None:
         )
     if any(f"(os error {number})" in str(error) for number in CLOSED):  # as a Rust library says it
         return Misconfigured(
-            f"A file cannot be written or read ({in_brief(error)}): give the user of this job the right."
+            f"A file cannot be written or read ({in_brief(error)}): give the user of this job the right to it."
         )
     return None
 

@@ -68,7 +68,9 @@ def _fit(pipeline: Pipeline, rows: Rows, spec: ModelSpec) -> None:
     try:
         with threadpool_limits(limits=spec.training.threads):
             pipeline.fit(rows.features, target)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the user's pipeline and its libraries raise
         said = without_values(error, texts_of(rows.features))
         empty = [str(name) for name in rows.features if rows.features[name].isna().all()]
         perhaps = (

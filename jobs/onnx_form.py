@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
+    from sklearn.pipeline import Pipeline
 
     from jobs.predictor import Predictor
 
@@ -32,6 +33,8 @@ ONNX_NOTE = "onnx.json"
 AGREEMENT = 1e-4
 MOST_ROWS = 10_000
 MOST_NUMBERS = 5_000_000  # a forest of as many converts in about twenty seconds
+MOST_CELLS = 10_000_000  # of one-hot columns ONNX makes a dense table, and more than one copy of it
+FEWEST_ROWS = 100
 VALUES = re.compile(r"""'[^']*'?|"[^"]*"?|\[[^\]]*\]?|https?:\S+""")  # what a message may quote of the data
 PACKAGES = ("skl2onnx", "onnxruntime")
 Vector = np.ndarray[Any, np.dtype[np.float64]]
@@ -84,13 +87,22 @@ def to_onnx(predictor: Predictor, features: pd.DataFrame) -> OnnxForm:
         return OnnxForm(
             None, None, f"The pipeline is too large to convert: {size:,} numbers, at most {MOST_NUMBERS:,}."
         )
-    rows = features.iloc[np.unique(np.linspace(0, len(features) - 1, min(len(features), MOST_ROWS)).astype(int))]
+    wide = _widest(predictor.pipeline)
+    most = min(len(features), MOST_ROWS, MOST_CELLS // wide)
+    if most < min(len(features), FEWEST_ROWS):
+        return OnnxForm(None, None, f"The pipeline makes {wide:,} columns, and ONNX would keep all their zeros.")
+    rows = features.iloc[np.unique(np.linspace(0, len(features) - 1, most).astype(int))]
     form = OnnxForm(None, None, "")
     for precision in ("float64", "float32"):
         form = _attempt(predictor, rows, precision)
         if form.model is not None:
             break
     return form
+
+
+def _widest(pipeline: Pipeline) -> int:
+    """The most columns that a step of the pipeline takes."""
+    return max([1, *(int(getattr(step, "n_features_in_", 1)) for _, step in pipeline.steps)])
 
 
 def _attempt(predictor: Predictor, rows: pd.DataFrame, precision: str) -> OnnxForm:

@@ -126,7 +126,12 @@ def score_frame(frame: DataFrame, which: str, settings: Settings | None = None) 
     keys = [frame.schema[column] for column in spec.key]
     more = [("score", DoubleType()), ("model_version", IntegerType()), ("reason", StringType())]
     schema = StructType([*keys, *(StructField(column, kind) for column, kind in more)])
-    return frame.select(*needed).mapInArrow(score_rows.batches, schema)
+    return frame.select(*map(_quoted, needed)).mapInArrow(score_rows.batches, schema)
+
+
+def _quoted(column: str) -> str:
+    """A column by its name alone: to Spark a dot is the way into a struct."""
+    return f"`{column.replace('`', '``')}`"
 
 
 def _resolved(which: str, settings: Settings | None) -> tuple[ScoreRows, Version]:

@@ -85,6 +85,7 @@ def train(job: JobContext) -> TrainResult:
         input_digest=digest([training.digest, holdout.digest]),
         seed=job.spec.training.seed,
         metrics=metrics,
+        not_compiled=compiled.reason,
     )
     job.keep("train", result)
     return result

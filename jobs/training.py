@@ -24,7 +24,7 @@ class Registered:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A registered candidate, and what it was trained on."""
+    """A registered candidate, and what it was trained on; `not_compiled` says why scikit-learn scores, if it does."""
 
     version: Version
     window: str
@@ -34,10 +34,12 @@ class TrainResult:
     input_digest: str
     seed: int
     metrics: dict[str, float]
+    not_compiled: str = ""
 
     def sentence(self) -> str:
         """The result for a person."""
-        return f"{self.version} was trained on {self.rows:,} rows of {self.window} (digest {self.version.digest[:12]})."
+        made = f"{self.version} was trained on {self.rows:,} rows of {self.window} (digest {self.version.digest[:12]})."
+        return f"{made} {self.not_compiled} So scikit-learn scores." if self.not_compiled else made
 
 
 def seed_all(pipeline: Pipeline, seed: int) -> None:

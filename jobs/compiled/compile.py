@@ -55,8 +55,12 @@ class Compilation:
 def compile_predictor(predictor: Predictor) -> Plan:
     """The plan that gives the scores of a fitted predictor. Raises NotCompiledError, with a sentence that says why."""
     pipeline, features = predictor.pipeline, predictor.features
-    names = next((getattr(s, "feature_names_in_", None) for _, s in pipeline.steps if not isinstance(s, str)), None)
-    if names is None or list(names) != list(features):
+    first = next(step for _, step in pipeline.steps if not isinstance(step, str))
+    names = getattr(first, "feature_names_in_", None)
+    known = (
+        [name.replace(" ", "_") for name in features] if type(first).__module__ == "lightgbm.sklearn" else [*features]
+    )
+    if names is None or list(names) != known:
         raise NotCompiledError("The pipeline does not compile: it was not fitted on the features by name and in order.")
     given = tuple(Text(name) if kind == FeatureKind.category.value else Number(name) for name, kind in features.items())
     work = Compilation()

@@ -65,6 +65,7 @@ def test_a_disk_that_is_full_anywhere_else_is_one_sentence_too(caplog: pytest.Lo
             4,
             "/tables/x cannot be written or read (Read-only",
         ),
+        (OSError("Generic LocalFileSystem error: /x (os error 30)"), 4, "give the user of this job the right to"),
         (PermissionError(errno.EACCES, "Permission denied", "/work"), 4, "give the user of this job the right to"),
     ],
 )

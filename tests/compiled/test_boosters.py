@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from compiled_rows import KINDS, compare, compiled, fitted, infinite, pick, read, rows, target
@@ -17,7 +18,7 @@ from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
@@ -125,6 +126,16 @@ def test_raw_sums_of_lightgbm_agree_to_the_last_bit() -> None:
         rng = np.random.default_rng(seed)
         predictor, train = learned(rng, light(rng, LGBMRegressor), 0)
         assert compare(predictor, compiled(predictor)[1], train, exact=True)
+
+
+def test_names_with_a_blank_which_lightgbm_writes_otherwise_compile() -> None:
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame({"a b": rng.random(200), "c_d e": rng.random(200)})
+    fitted = make_pipeline(LGBMClassifier(n_estimators=3, verbose=-1)).fit(rows, (rows["a b"] > 0.5).astype(int))
+    kinds = dict.fromkeys(rows, "number")
+    assert compile_predictor(Predictor(fitted, "classification", kinds)).features == kinds
+    with pytest.raises(NotCompiledError, match="not fitted on the features by name and in order"):
+        compile_predictor(Predictor(fitted, "classification", dict.fromkeys(["c_d e", "a b"], "number")))
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "isotonic"])

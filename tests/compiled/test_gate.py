@@ -24,6 +24,7 @@ from jobs.compiled.gate import CompiledForm, to_compiled
 from jobs.evaluation import Evaluation
 from jobs.predictor import DATA, FEATURES, PIPELINE, Predictor
 from jobs.scorer import load_scorer
+from jobs.train import train
 from jobs.training import TrainResult
 from jobs.treat import treat
 from model_registry.artifacts import digest_of
@@ -91,6 +92,20 @@ def test_what_does_not_compile_falls_back_with_the_reason(shop: Any) -> None:
     )
     empty = to_compiled(predictor_of(shop, HistGradientBoostingClassifier(max_iter=2)), shop.job(DAY).spec, [])
     assert empty.reason == "There are no rows to compare it with scikit-learn on."
+
+
+def test_training_says_that_scikit_learn_will_score(open_shop: Any) -> None:
+    pipeline = open_shop.settings.models / "toys" / "pipeline.py"
+    learn = "HistGradientBoostingClassifier(max_iter=8, min_samples_leaf=5)"
+    text = pipeline.read_text()
+    assert learn in text
+    pipeline.write_text(
+        text.replace(learn, f"sklearn.ensemble.BaggingClassifier({learn}, n_estimators=2)").replace(
+            "import", "import sklearn.ensemble\nimport", 1
+        )
+    )
+    said = train(open_shop.job("2026-01-15")).sentence()
+    assert said.endswith("The pipeline does not compile: BaggingClassifier is not covered. So scikit-learn scores.")
 
 
 def test_the_version_keeps_it_under_its_digest_and_its_report_says_so(open_shop: Any) -> None:

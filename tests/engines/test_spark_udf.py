@@ -18,7 +18,7 @@ from jobs.engines.spark import SparkEngine
 from jobs.errors import LamplighterError
 from jobs.fragment_file import FragmentFile
 from jobs.publish import publish
-from jobs.spark_udf import register_udf, score_frame
+from jobs.spark_udf import _quoted, register_udf, score_frame
 from jobs.table import predictions_of, predictions_path, rejected_path
 
 DAY = "2026-01-16"
@@ -92,6 +92,11 @@ def test_a_frame_gives_key_score_version_and_reason(night: Shop, sales: Any, whi
     assert {row.toy_id: row.score for row in found if row.reason is None} == scores
     assert {row.toy_id: row.reason for row in found if row.score is None} == reasons
     assert {row.model_version for row in found} == {1}
+
+
+def test_names_that_mean_something_to_spark_are_names(spark: Any) -> None:
+    frame = spark.createDataFrame([(1, 2, 3)], ["a.b", "f`t", "c d"])
+    assert frame.select(*map(_quoted, frame.columns)).collect() == frame.collect()
 
 
 def test_a_row_without_a_key_is_rejected_in_a_frame(spark: Any, night: Shop, sales: Any) -> None:

@@ -10,6 +10,7 @@ from jobs.context import JobContext, file_name
 from jobs.errors import Misconfigured, Unavailable
 from jobs.plan import Plan, plan
 from jobs.score import ScoreResult
+from jobs.settings import Settings
 
 DAY = "2026-01-16"
 
@@ -22,11 +23,23 @@ def test_a_result_of_another_release_is_one_sentence_and_no_stack_trace(open_sho
     with pytest.raises(Misconfigured) as told:
         job.recall("plan", Plan)
     assert str(told.value) == (
-        "plan.json of the run 'test' was written by another release: run `lamplighter plan` again."
+        "plan.json of the run 'test' was written by another release, or is broken: run `lamplighter plan` again."
     )
     with pytest.raises(Misconfigured, match="was written by another release"):
         job.recalled("plan", Plan)
     assert job.recalled("score", ScoreResult) is None
+    kept.write_bytes(b"\xff\xfe")
+    with pytest.raises(Misconfigured, match="or is broken"):
+        job.recall("plan", Plan)
+
+
+@pytest.mark.parametrize("odd", ["100%", "what?"])
+def test_a_home_that_no_address_of_a_database_can_have_is_refused(tmp_path: Path, odd: str) -> None:
+    home = {"LAMPLIGHTER_HOME": str(tmp_path / odd)}
+    with pytest.raises(Misconfigured, match=r"has a % or a [?]"):
+        Settings.from_environment(home)
+    elsewhere = {"LAMPLIGHTER_LEDGER_URL": "sqlite:////x/ledger.db", "MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}
+    assert Settings.from_environment(home | elsewhere).home.name == odd
 
 
 def test_results_lie_apart_for_each_plan_of_a_run(open_shop: Any) -> None:

@@ -167,6 +167,11 @@ def test_what_is_missing_or_too_large_is_said(monkeypatch: pytest.MonkeyPatch) -
     with monkeypatch.context() as patch:
         patch.setattr(onnx_form, "MOST_NUMBERS", 10)
         assert "too large to convert" in to_onnx(predictor, toys()).reason
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_form, "MOST_CELLS", 150)
+        assert "columns, and ONNX would keep all their zeros" in to_onnx(predictor, toys()).reason
+        patch.setattr(onnx_form, "FEWEST_ROWS", 2)
+        assert to_onnx(predictor, toys()).model is not None
     monkeypatch.setattr(onnx_form, "PACKAGES", ("skl2onnx", "no_such_runtime"))
     assert to_onnx(predictor, toys()) == OnnxForm(None, None, "The package no_such_runtime is not installed.")
 

@@ -6,12 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from sklearn.linear_model import LinearRegression
+from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.feature_selection import SelectKBest, chi2
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, SplineTransformer
 
 from jobs.errors import Misconfigured
 from jobs.predictor import DATA, FEATURES, PIPELINE, Predictor, PyfuncModel, load_predictor, save_predictor
@@ -66,6 +70,29 @@ def test_a_type_that_is_not_in_the_list_is_not_loaded(tmp_path: Path) -> None:
     (tmp_path / DATA / PIPELINE).write_bytes(skops.io.dumps(hostile))
     with pytest.raises(Misconfigured, match=r"The version holds types that are not loaded: .*system"):
         load_predictor(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        VotingClassifier([("one", LogisticRegression())], voting="soft"),
+        StackingClassifier([("one", LogisticRegression())]),
+        MLPClassifier(max_iter=200, hidden_layer_sizes=2, random_state=1),
+        MLPClassifier(max_iter=200, hidden_layer_sizes=2, random_state=1, solver="sgd"),
+        make_pipeline(SelectKBest(k=1), LogisticRegression()),
+        make_pipeline(SelectKBest(chi2, k=1), LogisticRegression()),
+        make_pipeline(SplineTransformer(), LogisticRegression()),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_estimators_of_scikit_learn_that_do_not_compile_are_kept_and_score(tmp_path: Path, step: Any) -> None:
+    spec, random = load_spec(ROOT / "models", "arrival_minutes"), np.random.default_rng(1)
+    rows = pd.DataFrame({name: random.random(200) for name in spec.features})
+    kinds = {name: feature.kind.value for name, feature in spec.features.items()}
+    fitted = Predictor(make_pipeline(step).fit(rows, (rows["distance"] > 0.5).astype(int)), "classification", kinds)
+    save_predictor(tmp_path / DATA, fitted.pipeline, spec)
+    assert (load_predictor(str(tmp_path)).pipeline.predict_proba(rows)[:, 1] == fitted.score(rows)).all()
 
 
 def test_features_that_only_changed_places_are_told_from_others() -> None:

@@ -72,6 +72,7 @@ def test_a_folder_must_have_been_quiet_for_as_long_as_the_rule_says(tmp_path: Pa
         os.utime(path, (now - 599, now - 599))
     assert waiting_for(tmp_path, ready, now) == "it changed 599 s ago, and must be quiet for 600 s"
     assert waiting_for(tmp_path, ready, now + 1) is None
+    assert "which is yet to come: set the feed's clock right" in str(waiting_for(tmp_path, ready, now - 700))
     (tmp_path / "another.tmp").touch()
     assert waiting_for(tmp_path, ready, now + 1) is not None
 

@@ -34,6 +34,7 @@ BROKEN = "make_pipeline(prepare, type('Broken', (HistGradientBoostingClassifier,
         (BUILD, f"    return None\n{BUILD}", r"build\(\) of toys must return a scikit-learn Pipeline, not NoneType"),
         (LEARN, BROKEN.format("lambda self, X, y: int('')"), "cannot be fitted: ValueError: invalid literal"),
         (LEARN, BROKEN.format("lambda self, X, y: self.nothing"), "cannot be fitted: AttributeError"),
+        (LEARN, BROKEN.format("lambda self, X, y: 1 / 0"), "cannot be fitted: ZeroDivisionError"),  # as of a booster
         (
             LEARN,
             BROKEN.format("lambda self, X, y: [][0]"),

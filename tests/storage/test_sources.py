@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from jobs.backfill import State, plan_backfill
 from jobs.dataset import load_dataset
 from jobs.errors import InvalidSpec, Misconfigured, MissingPartition, Rejected
 from jobs.input_gate import input_gate
@@ -19,6 +20,7 @@ from jobs.output_gate import output_gate
 from jobs.plan import Plan, plan
 from jobs.publish import publish
 from jobs.readiness import source_waiting_for
+from jobs.registry import open_registry
 from jobs.score import score
 from jobs.spec_file import parse_spec
 from jobs.table import open_table, predictions_path
@@ -132,6 +134,21 @@ def test_a_plan_pins_the_version_of_a_delta_table(open_shop: Any, make_feed: Cal
     open_shop.write_model(spec=text.replace("column: day", "version: 7, column: day"))
     with pytest.raises(Misconfigured, match="cannot be opened as a Delta table in version 7"):
         plan(open_shop.job(DAY))
+
+
+def test_a_pinned_version_whose_files_are_gone_is_a_sentence_and_stops_no_backfill(
+    open_shop: Any, make_feed: Callable[..., Any]
+) -> None:
+    feed = make_feed("delta-local", open_shop)
+    for rows in (feed.rows(), feed.rows().head(50)):
+        feed.deliver("sales", DAY, rows)
+    text = (open_shop.settings.models / "toys" / "model.yaml").read_text()
+    open_shop.write_model(spec=text.replace("column: day", "version: 0, column: day"))
+    DeltaTable(f"{feed.where}/sales").vacuum(0, dry_run=False, enforce_retention_duration=False)
+    with pytest.raises(Misconfigured, match=r"A file of version 0 of .*sales, which the spec pins, is gone"):
+        plan(open_shop.job(DAY))
+    [found] = plan_backfill(open_shop.settings, open_registry(open_shop.settings), "toys", DAY, DAY).partitions
+    assert (found.state, "pin a newer version" in found.why) == (State.refused, True)
 
 
 @pytest.mark.parametrize(

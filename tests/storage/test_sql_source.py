@@ -130,6 +130,15 @@ def test_extracts_of_a_partition_are_kept_once_and_old_ones_go(sql: Any) -> None
     assert not second.is_file()
 
 
+def test_an_extract_that_is_broken_is_written_anew(sql: Any) -> None:
+    sql.deliver("sales", DAY, sql.rows())
+    plan(sql.shop.job(DAY))
+    [file] = (sql.shop.settings.tables / EXTRACTS).rglob("*.parquet")
+    for broken in (b"", bytes(file.stat().st_size)):
+        file.write_bytes(broken)
+        assert publish(sql.shop.prepare(DAY, f"{len(broken)}")).publication.rows_in == 120
+
+
 def test_a_second_look_at_a_partition_leaves_a_run_at_work(sql: Any) -> None:
     sql.deliver("sales", DAY, sql.rows())
     job = sql.shop.job(DAY)
