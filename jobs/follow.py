@@ -7,7 +7,7 @@ off in between, the same job finishes it when it runs again, or the next plan; s
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -48,23 +48,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
 class Follower:
-    """A table that follows, as it was opened; None while there is none."""
+    """A table that follows, in a folder as it is now; `table` is None while there is none."""
 
-    path: Place
-    table: DeltaTable | None
-    files: dict[str, set[str]]
+    def __init__(self, path: Place) -> None:
+        self.path = path
+        self.table = open_table(path)
 
-    @classmethod
-    def at(cls, path: Place) -> Follower:
-        """The table that is in that folder now."""
-        table = open_table(path)
-        return cls(path, table, {} if table is None else _files_by_partition(table))
+    @cached_property
+    def _files(self) -> dict[str, set[str]]:
+        return {} if self.table is None else _files_by_partition(self.table)
 
     def holds(self, there: Publication, files: Sequence[WrittenFile]) -> bool:
         """Whether readers see these files of a publication, or other files with the same rows."""
-        if {file.path for file in files} == self.files.get(there.partition, set()):
+        if {file.path for file in files} == self._files.get(there.partition, set()):
             return True
         for commit in newest_first(self.table, self.path) if self.table is not None else ():
             if commit.get(ATTEMPT) == there.run:
@@ -77,7 +74,7 @@ class Follower:
 
 def followers(settings: Settings, spec: ModelSpec) -> tuple[Follower, Follower]:
     """The tables of the rejected rows and of the shadow's scores."""
-    return Follower.at(rejected_path(settings, spec)), Follower.at(shadow_path(settings, spec))
+    return Follower(rejected_path(settings, spec)), Follower(shadow_path(settings, spec))
 
 
 def follow(job: JobContext) -> None:
@@ -121,7 +118,7 @@ def _keep_up(
     """Have a table hold what goes with the publication of that number, unless it does, or a newer one was made."""
     for _ in range(TRIES):
         ensure_table(path, columns)
-        follower = Follower.at(path)
+        follower = Follower(path)
         if follower.table is None:
             continue
         at = transaction(job, follower.table)

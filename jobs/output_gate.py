@@ -42,9 +42,9 @@ class OutputGateResult:
 
     report: GateReport | None
     scored: ScoreResult
+    stamps: tuple[str, ...]
     unchanged: bool = False
     content: str = ""
-    stamps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def output_gate(job: JobContext) -> OutputGateResult:
     job = job.under(plan)
     scored = job.recall("score", ScoreResult)
     if plan.published:
-        result = OutputGateResult(None, scored, unchanged=True)
+        result = OutputGateResult(None, scored, (), unchanged=True)
         job.keep("output-gate", result)
         return result
     tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
@@ -83,7 +83,7 @@ def output_gate(job: JobContext) -> OutputGateResult:
         not_overtaken(job, plan.predictions)
         raise
     report = judge_scores(job.spec, plan, scored, found)
-    result = OutputGateResult(report, scored, content=found.content, stamps=stamps)
+    result = OutputGateResult(report, scored, stamps, content=found.content)
     job.keep("output-gate", result)
     step("output-gate:kept")
     write_page(job.folder / "output-gate.html", [report], sentences=[scored.sentence()])
