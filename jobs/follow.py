@@ -34,7 +34,7 @@ from jobs.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from deltalake import DeltaTable
 
@@ -49,32 +49,43 @@ log = logging.getLogger(__name__)
 
 
 class Follower:
-    """A table that follows, in a folder as it is now; `table` is None while there is none."""
+    """A table that follows, as it was opened; None while there is none. Its log is read as far back as is asked for."""
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: Place, table: DeltaTable | None) -> None:
         self.path = path
-        self.table = open_table(path)
+        self._table = table
+        self._older = newest_first(table, path) if table is not None else iter(())
+        self._known: list[tuple[str | None, set[str]]] = []
 
     @cached_property
     def _files(self) -> dict[str, set[str]]:
-        return {} if self.table is None else _files_by_partition(self.table)
+        return {} if self._table is None else _files_by_partition(self._table)
 
     def holds(self, there: Publication, files: Sequence[WrittenFile]) -> bool:
         """Whether readers see these files of a publication, or other files with the same rows."""
         if {file.path for file in files} == self._files.get(there.partition, set()):
             return True
-        for commit in newest_first(self.table, self.path) if self.table is not None else ():
-            if commit.get(ATTEMPT) == there.run:
+        for attempt, changed in self._commits():
+            if attempt == there.run:
                 return True
-            version = int(commit["version"])
-            if ATTEMPT not in commit and not touched(self.path, version).isdisjoint({there.partition, ANY}):
+            if not changed.isdisjoint({there.partition, ANY}):
                 return False
         return False
+
+    def _commits(self) -> Iterator[tuple[str | None, set[str]]]:
+        """Newest first, the attempt that each commit names; and the partitions that others changed with one."""
+        yield from self._known
+        for commit in self._older:
+            attempt = commit.get(ATTEMPT)
+            changed = touched(self.path, int(commit["version"])) if attempt is None else set()
+            self._known.append((attempt, changed))
+            yield attempt, changed
 
 
 def followers(settings: Settings, spec: ModelSpec) -> tuple[Follower, Follower]:
     """The tables of the rejected rows and of the shadow's scores."""
-    return Follower(rejected_path(settings, spec)), Follower(shadow_path(settings, spec))
+    rejected, shadow = rejected_path(settings, spec), shadow_path(settings, spec)
+    return Follower(rejected, open_table(rejected)), Follower(shadow, open_table(shadow))
 
 
 def follow(job: JobContext) -> None:
@@ -117,12 +128,9 @@ def _keep_up(
 ) -> None:
     """Have a table hold what goes with the publication of that number, unless it does, or a newer one was made."""
     for _ in range(TRIES):
-        ensure_table(path, columns)
-        follower = Follower(path)
-        if follower.table is None:
-            continue
-        at = transaction(job, follower.table)
-        if at == number and follower.holds(there, files):
+        table = ensure_table(path, columns)
+        at = transaction(job, table)
+        if at == number and Follower(path, table).holds(there, files):
             return
         if at > number and _is_over(job, there):
             return
@@ -131,7 +139,7 @@ def _keep_up(
                 f"{_counted(lost)} of the rows that {job.spec.model} {job.partition} rejected are gone from "
                 f"{path.name}, or cut off: run it again from its plan, and it is published anew."
             )
-        if replace(job, path, follower.table, columns, files, number, there.run, {}):
+        if replace(job, path, table, columns, files, number, there.run, {}):
             return
     raise busy(job)
 
