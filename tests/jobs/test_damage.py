@@ -95,19 +95,19 @@ def test_rejected_rows_that_another_tool_took_away_come_back(five_rejected: Any,
     assert planned(five_rejected).state is State.current
 
 
-def test_rejected_rows_that_another_tool_put_together_are_left_alone(five_rejected: Any) -> None:
-    rows = pd.read_parquet(five_rejected.sales(NEXT))
-    rows.loc[0, "toy_id"] = None
-    for part in range(2):
-        five_rejected.write_sales(NEXT, rows.iloc[part::2], f"part-{part}.parquet")
-    rows.loc[1, "toy_id"] = None
-    five_rejected.write_sales(NEXT, rows.iloc[1::2], "part-1.parquet")
-    score_partition(five_rejected.job(NEXT))
-    assert DeltaTable(beside(five_rejected)).optimize.compact()["numFilesRemoved"] == 2
-    version = DeltaTable(beside(five_rejected)).version()
-    assert planned(five_rejected, NEXT).state is State.current
-    assert score_partition(five_rejected.job(NEXT, "again")).unchanged
-    assert DeltaTable(beside(five_rejected)).version() == version
+def test_rejected_rows_that_another_tool_put_together_are_left_alone(open_shop: Any) -> None:
+    for day in (DAY, NEXT):
+        deliver(open_shop, 4, day)
+        rows = pd.read_parquet(open_shop.sales(day))
+        for part in range(2):
+            open_shop.write_sales(day, rows.iloc[part::2], f"part-{part}.parquet")
+        score_partition(open_shop.job(day))
+    assert DeltaTable(beside(open_shop)).optimize.compact()["numFilesRemoved"] == 4
+    version = DeltaTable(beside(open_shop)).version()
+    found = plan_backfill(open_shop.settings, open_registry(open_shop.settings), "toys", DAY, NEXT).partitions
+    assert [p.state for p in found] == [State.current] * 2
+    assert score_partition(open_shop.job(DAY, "again")).unchanged
+    assert DeltaTable(beside(open_shop)).version() == version
 
 
 @pytest.mark.parametrize("now", [5, 0])

@@ -13,6 +13,7 @@ import pytest
 from conftest import SPEC, Shop, by_plan, copy_shop, rows_of
 from deltalake import DeltaTable
 
+from jobs.as_published import AsPublished
 from jobs.diff import diff
 from jobs.errors import Misconfigured
 from jobs.input_gate import input_gate
@@ -68,6 +69,25 @@ def spoil(shop: Shop, count: int = 3) -> None:
     frame = pd.read_parquet(shop.sales(DAY))
     frame.loc[: count - 1, "price"] = -1.0
     shop.write_sales(DAY, frame)
+
+
+def test_a_shadow_whose_file_is_lost_holds_nobody_up(challenged: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    job = challenged.prepare(DAY)
+    [file] = (Path(str(shadow_path(challenged.settings, job.spec))) / f"partition={DAY}").glob("*.parquet")
+    file.unlink()
+    assert publish(job).publication.rows_scored == 120
+    assert "1 file in toys_shadow are gone or cut off: the shadow goes without them" in caplog.text
+    assert not len(rows(challenged, shadow_path))
+    assert score_partition(challenged.job(DAY, "again")).unchanged
+
+
+def test_what_another_tool_took_from_the_shadow_comes_back(challenged: Shop) -> None:
+    score_partition(challenged.job(DAY))
+    DeltaTable(shadow_path(challenged.settings, challenged.job(DAY).spec)).delete()
+    seen = AsPublished(challenged.settings, challenged.job(DAY).spec)
+    assert seen.why_not(seen.publications[-1]) == "The table toys_shadow does not hold the scores of its shadow."
+    assert score_partition(challenged.job(DAY, "again")).unchanged
+    assert len(rows(challenged, shadow_path)) == 120
 
 
 def test_both_versions_score_every_row_and_readers_of_production_see_one(challenged: Shop) -> None:
