@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from chaos.children import JOBS
-from chaos.world import World
+from chaos.world import ENGINES, World, on
 from conftest import write_shop
 from postgres import Database
 from registry.nights import ended
 from storage.test_sql_faults import MANY_TIMES, RANGES, VARIABLE, DatabaseReader, SqlWorld
-from tally import SEED, SEEDS
+from tally import CLUSTER_SEEDS, SEED, SEEDS
 
 from jobs.faults import VARIABLE as FAULT
 from jobs.settings import Settings
@@ -68,21 +68,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     database.server.cleanup()
 
 
-FEW = [("plan:resolved", 0), ("publish:staged", 1), ("publish:replaced", 2)]
+FEW = [("local", "plan:resolved", 0), ("local", "publish:staged", 1), ("local", "publish:replaced", 2)]
 ALL = [
-    pytest.param(step, SEED + seed, marks=pytest.mark.chaos)
+    pytest.param(engine, step, SEED + seed, marks=pytest.mark.chaos)
+    for engine in ENGINES
     for step in (*SCORE_STEPS, *SQL_STEPS)
-    for seed in range(SEEDS)
+    for seed in range(SEEDS if engine == "local" else CLUSTER_SEEDS)
+    if engine == "local" or step.startswith("score:")  # the other jobs know nothing of engines
 ]
 
 
-@pytest.mark.parametrize(("step", "seed"), [*FEW, *ALL])
-def test_the_database_is_gone_at_a_step_and_comes_back(world: AllInOne, step: str, seed: int) -> None:
+@pytest.mark.parametrize(("engine", "step", "seed"), [*FEW, *ALL])
+def test_the_database_is_gone_at_a_step_and_comes_back(world: AllInOne, engine: str, step: str, seed: int) -> None:
     chance, job = random.Random(f"{step} gone {seed}"), step.partition(":")[0]
     times = chance.randint(1, RANGES) if step in MANY_TIMES else 1
-    with world.round(f"{step}*{times} gone seed {seed}") as run, PatientReader(world):
+    with world.round(f"{engine} {step}*{times} gone seed {seed}") as run, PatientReader(world):
         world.finish(run, JOBS[: JOBS.index(job)])
-        child = world.child([job], run, **{FAULT: f"{step}*{times}=stop"})
+        child = world.child([job], run, **on(engine) | {FAULT: f"{step}*{times}=stop"})
         try:
             assert child.paused_or_over(), "it was not paused"
             if chance.random() < 0.5:
