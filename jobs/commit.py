@@ -26,6 +26,7 @@ from jobs.table import (
     app_id,
     app_id_of,
     ensure_table,
+    has_columns,
     metadata,
     newest_first,
     open_table,
@@ -161,8 +162,7 @@ def replace(
 def _schema(table: DeltaTable, columns: pa.Schema) -> Schema:
     """That of the table, if it has all that is written; the one that is written would take the place of any other."""
     wanted = Schema.from_arrow(pa.schema([*columns, pa.field(PARTITION, pa.string())]))
-    there = {field.name: field.type for field in table.schema().fields}
-    return table.schema() if all(there.get(f.name) == f.type for f in wanted.fields) else wanted
+    return table.schema() if has_columns(table, wanted) else wanted
 
 
 def _was_overtaken(path: Place, table: DeltaTable, error: CommitFailedError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -74,7 +75,7 @@ def output_gate(job: JobContext) -> OutputGateResult:
         return result
     tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
     try:
-        stamps = tuple(stamp_of(path, patient=True) for path in judged_files(scored, *tables))
+        stamps = tuple(stamp_of(path, patient=True) for path in chain(*judged_files(scored, *tables)))
         found = read_back(job.spec, scored, *tables)
     except (FileNotFoundError, pa.ArrowInvalid) as error:
         not_overtaken(job, plan.predictions)
@@ -92,17 +93,17 @@ def output_gate(job: JobContext) -> OutputGateResult:
     return result
 
 
-def judged_files(scored: ScoreResult, table: Place, beside: Place) -> list[Place]:
-    """The files of the scores and of the rejected rows, in the folders of their tables."""
+def judged_files(scored: ScoreResult, table: Place, beside: Place) -> tuple[list[Place], list[Place]]:
+    """The files of the scores, and those of the rejected rows, in the folders of their tables."""
     good = [table / f.predictions.path for f in scored.fragments if f.predictions is not None]
-    return good + [beside / f.rejected.path for f in scored.fragments if f.rejected is not None]
+    bad = [beside / f.rejected.path for f in scored.fragments if f.rejected is not None]
+    return good, bad
 
 
 def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place) -> ReadBack:
     """Read the files of the scores and of the rejected rows, in the folders of their tables, batch by batch."""
     key = list(spec.key)
-    good = [table / f.predictions.path for f in scored.fragments if f.predictions is not None]
-    bad = [beside / f.rejected.path for f in scored.fragments if f.rejected is not None]
+    good, bad = judged_files(scored, table, beside)
     schemas = [pa.schema([read_schema(path).field(name) for name in key]) for path in [*good, *bad]]
     alike = all(schema == schemas[0] for schema in schemas)
     one_type = alike and (not schemas or same_types(schemas[0], table))

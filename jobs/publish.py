@@ -6,6 +6,7 @@ Files were left in the table's folder by the workers; a reader sees them from th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -112,7 +113,7 @@ def _still_stands(job: JobContext, plan: Plan) -> None:
 def _as_judged(job: JobContext, judged: OutputGateResult) -> None:
     """Raise Rejected when a file was written since the output gate read it, FileNotFoundError when one is gone."""
     tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
-    for path, stamp in zip(judged_files(judged.scored, *tables), judged.stamps, strict=True):
+    for path, stamp in zip(chain(*judged_files(judged.scored, *tables)), judged.stamps, strict=True):
         if not unwritten_since(path, stamp):
             raise Rejected(
                 f"{file_and_folder(str(path))} of {tables[0].name} was changed after the output gate had read it: run "

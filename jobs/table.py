@@ -114,10 +114,13 @@ def rejected_schema(key: pa.Schema) -> pa.Schema:
 def same_types(columns: pa.Schema, path: Place) -> bool:
     """Whether the columns are those of the table at `path`, if there is one: its older files must stay readable."""
     table = open_table(path)
-    if table is None:
-        return True
+    return table is None or has_columns(table, Schema.from_arrow(columns))
+
+
+def has_columns(table: DeltaTable, columns: Schema) -> bool:
+    """Whether the table has these columns in these types, whatever else it has."""
     there = {field.name: field.type for field in table.schema().fields}
-    return all(there.get(field.name) == field.type for field in Schema.from_arrow(columns).fields)
+    return all(there.get(field.name) == field.type for field in columns.fields)
 
 
 def open_table(path: Place, version: int | None = None) -> DeltaTable | None:

@@ -57,10 +57,8 @@ def compile_predictor(predictor: Predictor) -> Plan:
     pipeline, features = predictor.pipeline, predictor.features
     first = next(step for _, step in pipeline.steps if not isinstance(step, str))
     names = getattr(first, "feature_names_in_", None)
-    known = (
-        [name.replace(" ", "_") for name in features] if type(first).__module__ == "lightgbm.sklearn" else [*features]
-    )
-    if names is None or list(names) != known:
+    blank = "_" if type(first).__module__ == "lightgbm.sklearn" else " "  # which writes it so
+    if names is None or list(names) != [name.replace(" ", blank) for name in features]:
         raise NotCompiledError("The pipeline does not compile: it was not fitted on the features by name and in order.")
     given = tuple(Text(name) if kind == FeatureKind.category.value else Number(name) for name, kind in features.items())
     work = Compilation()
