@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 TRIES = 10
 CONSTRAINT = "delta.constraints."
+APPEND_ONLY = "delta.appendOnly"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,19 @@ def commit_predictions(
         if replace(job, path, table, columns, files, fence.transaction + 1, publication.run, metadata(publication)):
             return
     raise busy(job)
+
+
+def is_writable(table: DeltaTable, path: Place) -> None:
+    """Raise Misconfigured when another tool has set what no commit of ours would pass or look at."""
+    properties = table.metadata().configuration
+    if any(name.startswith(CONSTRAINT) for name in properties):
+        raise Misconfigured(
+            f"{path.name} has a CHECK constraint, which nobody looks at here: state output_checks instead."
+        )
+    if str(properties.get(APPEND_ONLY)).lower() == "true":
+        raise Misconfigured(
+            f"{path.name} is append-only, and a partition is published by replacing it: set {APPEND_ONLY} to false."
+        )
 
 
 def not_overtaken(job: JobContext, fence: Fence) -> None:
@@ -136,10 +150,7 @@ def replace(
 
     Columns that another tool has added to the table stay, without values in these rows.
     """
-    if any(name.startswith(CONSTRAINT) for name in table.metadata().configuration):
-        raise Misconfigured(
-            f"{path.name} has a CHECK constraint, which nobody looks at here: state output_checks instead."
-        )
+    is_writable(table, path)
     properties = CommitProperties(
         custom_metadata={ATTEMPT: attempt, **about}, app_transactions=[Transaction(app_id(job.partition), number)]
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from jobs.alterations import Alterations
-from jobs.commit import Fence
+from jobs.commit import Fence, is_writable
 from jobs.errors import Misconfigured, Rejected, Unavailable
 from jobs.follow import follow, follow_beyond
 from jobs.inputs import find_input
@@ -16,7 +16,7 @@ from jobs.source import SourceFile
 from jobs.spec import ModelSpec
 from jobs.spec_file import code_digest
 from jobs.steps import step
-from jobs.table import Publication, app_id, newest_first, open_table, predictions_path, publication_in
+from jobs.table import Publication, app_id, newest_first, open_table, predictions_path, publication_in, rejected_path
 from model_registry.errors import LamplighterError
 from model_registry.resolution import challenger, resolve
 from model_registry.roll_back import withdrawal_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from jobs.context import JobContext
     from jobs.partition import Partition
+    from jobs.storage import Place
     from model_registry.promotion import Registry
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,8 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     same = not lost and _is_published(job, table, (version.digest, version.number, digest, job.code))
     if same and behind is not None:
         raise behind
+    if not same:
+        _are_writable(path, rejected_path(job.settings, spec))
     result = Plan(
         id=uuid4().hex[:12],
         model=spec.model,
@@ -138,6 +141,14 @@ def _is_published(job: JobContext, table: DeltaTable | None, wanted: tuple[str, 
     if altered := Alterations(table, path, newest_first(table, path)).of(there):
         log.warning("%s %s is published anew: %s", job.spec.model, job.partition, altered)
     return not altered
+
+
+def _are_writable(*paths: Place) -> None:
+    """Raise Misconfigured when a table refuses what would be published, before anything is scored."""
+    for path in paths:
+        table = open_table(path)
+        if table is not None:
+            is_writable(table, path)
 
 
 def _kept(job: JobContext) -> bytes | None:

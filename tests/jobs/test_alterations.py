@@ -138,13 +138,9 @@ def test_what_only_moves_rows_changes_nothing(open_shop: Any) -> None:
     assert score_partition(open_shop.job(DAY, "again")).unchanged
 
 
-@pytest.mark.parametrize("what", ["append only", "row tracking"])
-def test_a_table_that_refuses_to_be_written_is_not_called_busy(open_shop: Any, what: str) -> None:
+def test_a_table_that_refuses_to_be_written_is_not_called_busy(open_shop: Any) -> None:
     score_partition(open_shop.job(DAY))
-    if what == "append only":
-        table_of(open_shop).alter.set_table_properties({"delta.appendOnly": "true"})
-    else:
-        table_of(open_shop).alter.add_feature(TableFeatures.RowTracking, allow_protocol_versions_increase=True)
+    table_of(open_shop).alter.add_feature(TableFeatures.RowTracking, allow_protocol_versions_increase=True)
     open_shop.write_sales(DAY, pd.read_parquet(open_shop.sales(DAY)).head(100))
     with pytest.raises(Misconfigured, match=r"Delta refuses to write to toys: .*\. Set the table's properties back\."):
         score_partition(open_shop.job(DAY, "again"))

@@ -16,6 +16,7 @@ from jobs.errors import Misconfigured, Rejected
 from jobs.follow import follow
 from jobs.lineage_row import find_row
 from jobs.output_gate import output_gate
+from jobs.plan import plan
 from jobs.publish import publish
 from jobs.registry import open_registry
 from jobs.rescore import score_partition
@@ -227,7 +228,16 @@ def test_columns_that_another_tool_has_added_stay(five_rejected: Any) -> None:
     assert (rows["partition"] == NEXT).sum() == 120
 
 
-def test_a_table_with_a_constraint_is_refused(five_rejected: Any) -> None:
-    DeltaTable(table(five_rejected)).alter.add_constraint({"sure": "score >= 0"})
-    with pytest.raises(Misconfigured, match="toys has a CHECK constraint"):
-        score_partition(five_rejected.job(NEXT))
+@pytest.mark.parametrize("what", ["a CHECK constraint", "append-only"])
+@pytest.mark.parametrize("which", ["toys", "toys_rejected"])
+def test_a_table_that_another_tool_has_closed_is_refused_before_anything_is_scored(
+    five_rejected: Any, what: str, which: str
+) -> None:
+    alter = DeltaTable(table(five_rejected).parent / which).alter
+    if what == "append-only":
+        alter.set_table_properties({"delta.appendOnly": "true"})
+    else:
+        alter.add_constraint({"sure": "partition <> 'x'"})
+    with pytest.raises(Misconfigured, match=f"^{which} (has a CHECK constraint|is append-only)"):
+        plan(five_rejected.job(NEXT))
+    assert plan(five_rejected.job(DAY)).published
