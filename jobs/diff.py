@@ -17,11 +17,11 @@ import pyarrow as pa
 from jobs.diff_buckets import Bucketed, buckets_for, spread
 from jobs.errors import Misconfigured
 from jobs.key_join import places_among
+from jobs.own_files import files_kept
 from jobs.storage import Place, open_parquet
 from jobs.table import (
     PARTITION,
     Publication,
-    files_kept,
     files_of,
     open_table,
     predictions_path,
@@ -119,7 +119,7 @@ def diff(job: JobContext, before: int | None = None, after: int | None = None, *
     Raises Misconfigured when the partition was not published by then, or only once, or without a shadow.
     """
     sides = _beside(job, after) if shadow else _sides(job, before, after)
-    with files_kept(job.spec.model, job.partition.key):
+    with files_kept(predictions_path(job.settings, job.spec), job.spec.model, job.partition.key):
         return _diff(job, *sides, shadow=shadow)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.key_hashes import with_one_zero
+from jobs.own_files import batches_of
 from jobs.row_digest import row_hashes
 from jobs.spill import Piece, Spill
-from jobs.storage import open_parquet, read_schema
+from jobs.storage import read_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,8 +56,8 @@ def spread(files: Sequence[Place], key: Sequence[str], buckets: int) -> Bucketed
     empty = spill.put_table(schema.empty_table())
     pieces = [[empty] for _ in range(buckets)]
     for file in files:
-        for batch in open_parquet(file).iter_batches(BATCH, columns=[*key, "score"]):
-            table = pa.Table.from_batches([batch]).select([*key, "score"]).cast(schema)
+        for batch in batches_of(file, [*key, "score"], BATCH):
+            table = batch.cast(schema)
             bucket = _bucket(table, key, buckets)
             for number in np.unique(bucket):
                 pieces[number].append(spill.put_table(table.filter(pa.array(bucket == number))))

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from jobs.errors import Misconfigured
+from jobs.own_files import CHECKED, files_kept
 from jobs.storage import Place, arrow
-from jobs.table import PARTITION, files_kept, open_table, predictions_path, rejected_path, shadow_path
+from jobs.table import PARTITION, open_table, predictions_path, rejected_path, shadow_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ def find_row(settings: Settings, spec: ModelSpec, publication: Publication, key:
     Raises Misconfigured when the key does not have the columns or the types of the model's key.
     """
     named = dict(zip(spec.key, _split(spec, key), strict=True))
-    with files_kept(publication.model, publication.partition):
+    with files_kept(predictions_path(settings, spec), publication.model, publication.partition):
         return _find(settings, spec, publication, named)
 
 
@@ -91,7 +92,7 @@ def _in_files(table: Place, files: Sequence[WrittenFile], named: dict[str, str])
     for file in files:
         where, filesystem = arrow(table / file.path)
         rows = ds.dataset(where, filesystem=filesystem)
-        found += rows.to_table(filter=_wanted(rows.schema, named)).to_pylist()
+        found += rows.to_table(filter=_wanted(rows.schema, named), fragment_scan_options=CHECKED).to_pylist()
     return found
 
 
@@ -106,7 +107,7 @@ def _read(path: Place, table_version: int | None, partition: str, key: dict[str,
         return []
     rows = table.to_pyarrow_dataset()
     wanted = (pc.field(PARTITION) == partition) & _wanted(rows.schema, key)
-    found: list[dict[str, Any]] = rows.to_table(filter=wanted).to_pylist()
+    found: list[dict[str, Any]] = rows.to_table(filter=wanted, fragment_scan_options=CHECKED).to_pylist()
     return found
 
 

@@ -14,13 +14,14 @@ from jobs.batches import read_batches
 from jobs.commit import not_overtaken, scores_are_gone
 from jobs.errors import Rejected
 from jobs.expect import bounded
+from jobs.own_files import is_lost
 from jobs.plan import Plan
 from jobs.report_page import write_page
 from jobs.row_digest import RowDigest
 from jobs.score import ScoreResult
 from jobs.score_statistics import ScoreStatistics
 from jobs.steps import step
-from jobs.storage import Place, read_schema, stamp_of
+from jobs.storage import Place, reaching, read_schema, stamp_of
 from jobs.table import predictions_path, rejected_path, same_types
 from jobs.threads import in_threads
 from jobs.unique_keys import UniqueKeys
@@ -50,7 +51,7 @@ class OutputGateResult:
 
 @dataclass(frozen=True)
 class ReadBack:
-    """What the files hold that would be published. `types` are those of the key, over all files."""
+    """What the files hold that would be published; `types` are those of the key, and `versions` of models, over all."""
 
     rows: int
     rejected: int
@@ -61,6 +62,7 @@ class ReadBack:
     twice: Duplicates
     types: tuple[str, ...]
     fits_table: bool
+    versions: tuple[int, ...]
     content: str
 
 
@@ -75,14 +77,14 @@ def output_gate(job: JobContext) -> OutputGateResult:
         return result
     tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
     try:
-        stamps = tuple(stamp_of(path, patient=True) for path in chain(*judged_files(scored, *tables)))
-        found = read_back(job.spec, scored, *tables)
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        with reaching(tables[0]):
+            stamps = tuple(stamp_of(path, patient=True) for path in chain(*judged_files(scored, *tables)))
+            found = read_back(job.spec, scored, *tables)
+    except (OSError, pa.ArrowInvalid, Rejected) as error:
+        if not is_lost(error):
+            raise
         not_overtaken(job, plan.predictions)
         raise scores_are_gone(job) from error
-    except Rejected:  # perhaps gone while it was read
-        not_overtaken(job, plan.predictions)
-        raise
     report = judge_scores(job.spec, plan, scored, found)
     result = OutputGateResult(report, scored, stamps, content=found.content)
     job.keep("output-gate", result)
@@ -108,9 +110,11 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
     alike = all(schema == schemas[0] for schema in schemas)
     one_type = alike and (not schemas or same_types(schemas[0], table))
     scored_rows, scores, keys = RowDigest(), ScoreStatistics(), UniqueKeys()
-    for digest, found in in_threads(lambda path: _scores_of(path, key, keys if alike else None), good):
+    versions: set[int] = set()
+    for digest, found, by in in_threads(lambda path: _scores_of(path, key, keys if alike else None), good):
         scored_rows.merge(digest)
         scores.merge(found)
+        versions |= by
     twice = keys.duplicates(lambda: (batch for path in good for batch in read_batches(str(path), None, key)))
     rejects, reasons = RowDigest(), Counter[str]()
     for digest, counted in in_threads(lambda path: _rejects_of(path, key), bad):
@@ -126,18 +130,20 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
         twice=twice,
         types=tuple(sorted({str(t) for schema in schemas for t in schema.types})),
         fits_table=one_type,
+        versions=tuple(sorted(versions)),
         content=f"{scored_rows.hexdigest()}-{rejects.hexdigest()}",
     )
 
 
-def _scores_of(path: Place, key: list[str], keys: UniqueKeys | None) -> tuple[RowDigest, ScoreStatistics]:
-    digest, scores = RowDigest(), ScoreStatistics()
-    for batch in read_batches(str(path), None, [*key, "score"]):
-        digest.add(batch)
+def _scores_of(path: Place, key: list[str], keys: UniqueKeys | None) -> tuple[RowDigest, ScoreStatistics, set[int]]:
+    digest, scores, versions = RowDigest(), ScoreStatistics(), set[int]()
+    for batch in read_batches(str(path), None, [*key, "score", "model_version"]):
+        digest.add(batch.select([*key, "score"]))
         scores.add(batch["score"].to_numpy())
+        versions |= set(pc.min_max(batch["model_version"]).as_py().values())  # of two, as good as all
         if keys is not None:
             keys.add(batch.select(key))
-    return digest, scores
+    return digest, scores, versions
 
 
 def _rejects_of(path: Place, key: list[str]) -> tuple[RowDigest, Counter[str]]:
@@ -175,6 +181,12 @@ def judge_scores(spec: ModelSpec, plan: Plan, scored: ScoreResult, found: ReadBa
         Check("at least one row is scored", scored.rows_scored > 0, scored.rows_scored, "at least 1"),
         Check("scores are finite", not_finite == 0, not_finite, "no infinite or missing score", rows=not_finite),
         _keys(spec, scored, found),
+        Check(
+            "every row says which version scored it",
+            set(found.versions) <= {plan.version.number},
+            ", ".join(map(str, found.versions)),
+            f"version {plan.version.number}",
+        ),
         Check(
             "the files hold what was done",
             _as_done(scored, found, min(lows, default=None), max(highs, default=None)),

@@ -11,6 +11,7 @@ from jobs.dataset import load_dataset
 from jobs.errors import Misconfigured
 from jobs.key_join import places_among
 from jobs.metrics import measure
+from jobs.own_files import CHECKED, files_kept
 from jobs.spec_file import load_pipeline_module
 from jobs.table import PARTITION, open_table, predictions_path
 
@@ -36,12 +37,13 @@ def performance(settings: Settings, spec: ModelSpec, partition: Partition, as_of
 
     Raises Misconfigured when the partition is not published, MissingPartition when it has no labels yet.
     """
-    table = open_table(predictions_path(settings, spec))
+    path = predictions_path(settings, spec)
+    table = open_table(path)
     if table is None:
         raise Misconfigured(f"{spec.model} has no published predictions yet.")
-    scores = table.to_pyarrow_dataset().to_table(
-        columns=[*spec.key, "score"], filter=pc.field(PARTITION) == partition.key
-    )
+    wanted = {"columns": [*spec.key, "score"], "filter": pc.field(PARTITION) == partition.key}
+    with files_kept(path, spec.model, partition.key):
+        scores = table.to_pyarrow_dataset().to_table(**wanted, fragment_scan_options=CHECKED)
     if not len(scores):
         raise Misconfigured(f"{spec.model} {partition} is not published yet.")
     label = load_pipeline_module(settings.models, spec.model).label

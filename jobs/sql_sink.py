@@ -15,9 +15,9 @@ from uuid import uuid4
 import pyarrow as pa
 import sqlalchemy as sa
 
-from jobs.batches import read_batches
 from jobs.database import transaction
 from jobs.errors import Misconfigured, Unavailable
+from jobs.own_files import batches_of, files_kept
 from jobs.sql_tables import ATTEMPT, NUMBER, SinkTables, add_rows, lock
 from jobs.steps import step
 from jobs.table import PARTITION, Publication, app_id, files_of, open_version, predictions_path, publication_of
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from jobs.context import JobContext
     from jobs.spec import ModelSpec
-    from jobs.storage import Place
 
 BATCH = 10_000
 
@@ -47,7 +46,9 @@ def follow_in_database(job: JobContext) -> None:
     table = open_version(path, there.table_version)
     sink = _Sink(job, there, table)
     if sink.is_behind():
-        sink.stage(_batches(files_of(table, path, PARTITION, there.partition), sink.columns))
+        files = files_of(table, path, PARTITION, there.partition)
+        with files_kept(path, there.model, there.partition):
+            sink.stage(batch for file in files for batch in batches_of(file, sink.columns, BATCH))
     sink.replace()
     step("publish:followed")
 
@@ -161,8 +162,3 @@ class _Sink:
         about = {name: getattr(p, name) for name in self._tables.lineage}
         clock = {"published_at": p.published_at, "recorded_at": datetime.now(UTC)}
         return about | clock | {"number": self._number, "table_id": self._table_id}
-
-
-def _batches(files: list[Place], columns: list[str]) -> Iterator[pa.Table]:
-    for file in files:
-        yield from read_batches(str(file), None, columns, BATCH)

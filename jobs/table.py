@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -153,18 +152,6 @@ def files_of(table: DeltaTable, where: Place, column: str, value: str) -> list[P
         return []
     mine = pc.equal(actions[f"partition.{column}"].cast(pa.string()), value)
     return [where / unquote(path) for path in sorted(actions["path"].filter(mine).to_pylist())]
-
-
-@contextmanager
-def files_kept(model: str, partition: str) -> Iterator[None]:
-    """Whoever reads what was published raises Misconfigured when a file of it is gone."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise Misconfigured(
-            f"A file of {model} {partition} is gone from its table's folder, so what was published cannot be read any "
-            f"more: another tool has removed it, by a VACUUM for example. Restore it, or look at a later publication."
-        ) from error
 
 
 def ensure_table(path: Place, columns: pa.Schema) -> DeltaTable:

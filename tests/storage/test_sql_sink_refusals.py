@@ -3,16 +3,21 @@
 import os
 import random
 import string
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
+from broken import break_at
 from sql_scores import DAY, VARIABLE, Scores
 
 from jobs.errors import Misconfigured, Unavailable
+from jobs.follow import settle
 from jobs.plan import plan
 from jobs.publish import publish
+from jobs.table import predictions_path
 
 BAD_KEYS = {
     "nul": "Grace\0Hopper",
@@ -76,3 +81,19 @@ def test_a_database_that_is_away_keeps_no_new_publication_back_and_is_told_when_
     monkeypatch.setenv(VARIABLE, address)
     assert plan(scores.shop.job(DAY, "next")).published
     scores.assert_in_step(DAY)
+
+
+def test_scores_that_are_broken_by_now_are_not_copied(scores: Scores) -> None:
+    made = publish(scores.shop.prepare(DAY))
+    table = Path(str(predictions_path(scores.shop.settings, scores.shop.job(DAY).spec)))
+    path = next(table.glob("partition=*/*.parquet"))
+    content = path.read_bytes()
+    break_at(path, "score")
+    with scores.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM toys"))
+    with pytest.raises(Misconfigured, match=f"^A file of toys {DAY} in its table's folder is broken"):
+        settle(scores.shop.job(DAY))
+    assert scores.counts() == {}
+    path.write_bytes(content)
+    settle(scores.shop.job(DAY))
+    assert scores.counts() == {DAY: made.publication.rows_scored}
