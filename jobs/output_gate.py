@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OutputGateResult:
-    """What the output gate said of `scored`; `unchanged` when it was published already and nothing was judged.
+    """What the output gate said of `scored`; no `report` when it was published already and nothing was judged.
 
     `content` is the digest of the keys and scores, and of the rejected keys and their reasons, with a dash between: the
     same for the same rows, whatever the engine, the workers, the fragments and the attempt. `stamps` are those of the
@@ -45,7 +45,6 @@ class OutputGateResult:
     report: GateReport | None
     scored: ScoreResult
     stamps: tuple[str, ...]
-    unchanged: bool = False
     content: str = ""
 
 
@@ -72,7 +71,7 @@ def output_gate(job: JobContext) -> OutputGateResult:
     job = job.under(plan)
     scored = job.recall("score", ScoreResult)
     if plan.published:
-        result = OutputGateResult(None, scored, (), unchanged=True)
+        result = OutputGateResult(None, scored, ())
         job.keep("output-gate", result)
         return result
     tables = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)

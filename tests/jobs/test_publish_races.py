@@ -103,6 +103,31 @@ def test_an_attempt_that_was_overtaken_does_not_replace_the_winners_rejected_row
     assert rejected(open_shop) == 2
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_what_follows_late_leaves_the_rejected_rows_of_a_later_publication(
+    open_shop: Any, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    import jobs.follow as module
+
+    if before:  # else the first to follow makes the table
+        publish(open_shop.prepare(DAY, "first"))
+    spoil(open_shop, 2)
+    slow = open_shop.prepare(DAY, "slow")
+    ensure = module.ensure_table
+
+    def meanwhile(*arguments: Any) -> Any:
+        """Somebody publishes and follows after the slow attempt has published and before its rejected rows follow."""
+        monkeypatch.undo()
+        spoil(open_shop, 5)
+        publish(open_shop.prepare(DAY, "fast"))
+        return ensure(*arguments)
+
+    monkeypatch.setattr(module, "ensure_table", meanwhile)
+    assert publish(slow).publication.rows_rejected == 2
+    assert rejected(open_shop) == 5
+    assert score_partition(open_shop.job(DAY, "again")).unchanged
+
+
 def test_an_attempt_that_published_and_was_replaced_later_does_not_claim_what_replaced_it(open_shop: Any) -> None:
     first = open_shop.prepare(DAY, "first")
     publish(first)

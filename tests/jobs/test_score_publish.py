@@ -1,6 +1,6 @@
 """From a plan to a publication: every row once, all or nothing, and never twice."""
 
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,45 +132,11 @@ def test_keys_that_stand_in_two_files_close_the_input_gate(open_shop: Any) -> No
         score(job)
 
 
-def tampered(result: ScoreResult, **changes: Any) -> ScoreResult:
-    from dataclasses import replace
-
-    fragment = replace(result.fragments[0], **changes)
-    return replace(result, fragments=(fragment, *result.fragments[1:]))
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"not_finite": 2}, "scores are finite FAILED"),
-        ({"score_max": 1.5}, "largest score FAILED: expected at most 1, observed 1.5"),
-        ({"fragment": 5}, "every fragment is done once FAILED"),
-    ],
-)
-def test_the_output_gate_closes_on_bad_scores(open_shop: Any, changes: dict[str, Any], says: str) -> None:
-    job = open_shop.prepare(DAY)
-    job = by_plan(job)
-    job.keep("score", tampered(job.recall("score", ScoreResult), **changes))
-    with pytest.raises(Rejected, match=says):
-        output_gate(open_shop.job(DAY))
-
-
-def test_the_output_gate_reads_the_keys_back_from_the_files(open_shop: Any) -> None:
-    open_shop.write_sales(
-        DAY, pd.read_parquet(open_shop.sales(DAY)).assign(toy_id=lambda f: "b-" + f["toy_id"]), "p1.parquet"
-    )
-    job = open_shop.prepare(DAY)
-    first, second = (f.predictions for f in by_plan(job).recall("score", ScoreResult).fragments)
-    table = predictions_path(open_shop.settings, job.spec)
-    shutil.copy(table / first.path, table / second.path)
-    with pytest.raises(Rejected, match=r"keys are unique on column toy_id FAILED.*120 keys more than once"):
-        output_gate(job)
-
-
 def test_scores_that_were_not_judged_are_not_published(open_shop: Any) -> None:
     job = open_shop.prepare(DAY)
     judged = by_plan(job).recall("score", ScoreResult)
-    by_plan(job).keep("score", tampered(judged, score_max=1.5))  # by somebody who slept while others went on
+    slept = replace(judged, fragments=(replace(judged.fragments[0], score_max=1.5),))  # while others went on
+    by_plan(job).keep("score", slept)
     assert publish(job).publication.run.endswith(judged.attempt)
     open_shop.write_sales(DAY, pd.read_parquet(open_shop.sales(DAY)).head(50))
     plan(job)
