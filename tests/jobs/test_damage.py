@@ -96,6 +96,15 @@ def test_rejected_rows_that_another_tool_took_away_come_back(five_rejected: Any,
     assert planned(five_rejected).state is State.current
 
 
+def test_rejected_rows_that_another_tool_has_brought_back_are_left_alone(five_rejected: Any) -> None:
+    version = DeltaTable(beside(five_rejected)).version()
+    DeltaTable(beside(five_rejected)).delete()
+    DeltaTable(beside(five_rejected)).restore(version)
+    assert planned(five_rejected).state is State.current
+    assert score_partition(five_rejected.job(DAY, "again")).unchanged
+    assert (DeltaTable(beside(five_rejected)).version(), rejected(five_rejected)) == (version + 2, 5)
+
+
 def test_rejected_rows_that_another_tool_put_together_are_left_alone(open_shop: Any) -> None:
     for day in (DAY, NEXT):
         deliver(open_shop, 4, day)
