@@ -6,11 +6,9 @@ By Delta's own log: whoever adds or removes a file says whether rows change with
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from jobs.storage import reaching
-from jobs.table import ANY, ATTEMPT, LOG, PARTITION
+from jobs.table import ANY, ATTEMPT, LOG, PARTITION, actions_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,9 +50,8 @@ class Alterations:
 
 def touched(path: Place, version: int) -> set[str]:
     """The partitions whose rows a commit to the table at `path` changed."""
-    with reaching(path):
-        text = (path / LOG / f"{version:020d}.json").read_text(encoding="utf-8")
-    actions = [action for line in text.splitlines() for action in json.loads(line).items()]
+    commit = actions_in(path / LOG / f"{version:020d}.json", path)
+    actions = [action for line in commit for action in line.items()]
     files = [about for kind, about in actions if kind in {"add", "remove"}]
     return {_partition_of(about) for about in files if about["dataChange"]}
 

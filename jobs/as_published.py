@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jobs.alterations import Alterations
 from jobs.follow import followers
 from jobs.table import history, open_table, predictions_path, publications_in
+from jobs.table_state import unsupported
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
@@ -23,16 +24,19 @@ class AsPublished:
         commits = history(table, path) if table is not None else []
         self.publications = publications_in(commits)
         self._alterations = Alterations(table, path, commits) if table is not None else None
-        self._spec, self._table = spec, table
+        self._spec, self._path, self._table = spec, path, table
         self._rejected, self._shadow = followers(settings, spec)
 
     def why_not(self, there: Publication) -> str:
         """Why readers of the tables may not see a partition's newest publication, as a sentence; else nothing."""
+        for path, table in ((self._path, self._table), (self._rejected.path, self._rejected.table)):
+            if table is not None and (features := unsupported(table)):
+                return f"The table {path.name} uses {', '.join(features)}, which is not supported here."
         if self._alterations is not None and (altered := self._alterations.of(there)):
             return altered
         if there.rejected_files is not None and not self._rejected.holds(there, there.rejected_files):
             return f"The table {self._rejected.path.name} does not hold the rows that it rejected."
-        if there.shadow is not None and not self._shadow.holds(there, there.shadow.files):
+        if there.shadow is not None and self._shadow and not self._shadow.holds(there, there.shadow.files):
             return f"The table {self._shadow.path.name} does not hold the scores of its shadow."
         return ""
 

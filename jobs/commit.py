@@ -34,6 +34,7 @@ from jobs.table import (
     predictions_path,
     publication_of,
 )
+from jobs.table_state import is_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from jobs.context import JobContext
 
 TRIES = 10
-CONSTRAINT = "delta.constraints."
-APPEND_ONLY = "delta.appendOnly"
 
 
 @dataclass(frozen=True)
@@ -76,19 +75,6 @@ def commit_predictions(
         if replace(job, path, table, columns, files, fence.transaction + 1, publication.run, metadata(publication)):
             return
     raise busy(job)
-
-
-def is_writable(table: DeltaTable, path: Place) -> None:
-    """Raise Misconfigured when another tool has set what no commit of ours would pass or look at."""
-    properties = table.metadata().configuration
-    if any(name.startswith(CONSTRAINT) for name in properties):
-        raise Misconfigured(
-            f"{path.name} has a CHECK constraint, which nobody looks at here: state output_checks instead."
-        )
-    if str(properties.get(APPEND_ONLY)).lower() == "true":
-        raise Misconfigured(
-            f"{path.name} is append-only, and a partition is published by replacing it: set {APPEND_ONLY} to false."
-        )
 
 
 def not_overtaken(job: JobContext, fence: Fence) -> None:

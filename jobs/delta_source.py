@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jobs.errors import Misconfigured, in_brief
 from jobs.storage import Place, below, place
 from jobs.table import files_of, open_table
+from jobs.table_state import unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,8 +22,6 @@ CANNOT = {"deletionVectors", "columnMapping"}
 """Features of a table whose files alone are not its rows."""
 ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:/")
 """An address as it looks below a folder."""
-MAPPING = "delta.columnMapping.mode"
-"""What says so in a table of an older protocol, which has no list of features."""
 
 
 def delta_files(
@@ -41,11 +40,8 @@ def delta_files(
         raise Misconfigured(f"{stored.path} cannot be opened as a Delta table{version}: {in_brief(error)}.") from error
     if table is None:
         return [], None
-    features = set(table.protocol().reader_features or []) & CANNOT
-    if table.metadata().configuration.get(MAPPING, "none") != "none":
-        features.add("columnMapping")
-    if features:
-        raise Misconfigured(f"{stored.path} uses {', '.join(sorted(features))}: write the table without.")
+    if features := sorted(CANNOT.intersection(unsupported(table))):
+        raise Misconfigured(f"{stored.path} uses {', '.join(features)}: write the table without.")
     by = table.metadata().partition_columns
     if column not in by:
         raise Misconfigured(f"{stored.path} is not partitioned by {column}: partition the table by source.column.")

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from jobs.alterations import touched
 from jobs.commit import TRIES, busy, replace, transaction
-from jobs.errors import Rejected
+from jobs.errors import Misconfigured, Rejected, is_full_disk
 from jobs.fragments import is_there
 from jobs.table import (
     ANY,
@@ -52,14 +52,13 @@ class Follower:
     """A table that follows, as it was opened; None while there is none. Its log is read as far back as is asked for."""
 
     def __init__(self, path: Place, table: DeltaTable | None) -> None:
-        self.path = path
-        self._table = table
+        self.path, self.table = path, table
         self._older = newest_first(table, path) if table is not None else iter(())
         self._known: list[tuple[str | None, set[str]]] = []
 
     @cached_property
     def _files(self) -> dict[str, set[str]]:
-        return {} if self._table is None else _files_by_partition(self._table)
+        return {} if self.table is None else _files_by_partition(self.table)
 
     def holds(self, there: Publication, files: Sequence[WrittenFile]) -> bool:
         """Whether readers see these files of a publication, or other files with the same rows."""
@@ -82,10 +81,15 @@ class Follower:
             yield attempt, changed
 
 
-def followers(settings: Settings, spec: ModelSpec) -> tuple[Follower, Follower]:
-    """The tables of the rejected rows and of the shadow's scores."""
+def followers(settings: Settings, spec: ModelSpec) -> tuple[Follower, Follower | None]:
+    """The tables of the rejected rows and of the shadow's scores; None for the shadow's when it cannot be opened."""
     rejected, shadow = rejected_path(settings, spec), shadow_path(settings, spec)
-    return Follower(rejected, open_table(rejected)), Follower(shadow, open_table(shadow))
+    try:
+        beside = Follower(shadow, open_table(shadow))
+    except (Misconfigured, OSError) as error:
+        log.warning("Nobody looks at the shadow of %s: %s", spec.model, error)
+        beside = None
+    return Follower(rejected, open_table(rejected)), beside
 
 
 def follow(job: JobContext) -> None:
@@ -101,12 +105,22 @@ def follow(job: JobContext) -> None:
     number, key = transaction(job, table), _key_of(table, job.spec.key)
     beside = rejected_path(job.settings, job.spec)
     _keep_up(job, beside, rejected_schema(key), there, there.rejected_files, number)
+    try:
+        _follow_in_shadow(job, there, key, number)
+    except (Misconfigured, OSError) as error:  # a table that another tool has closed or broken
+        if is_full_disk(error):
+            raise
+        log.warning("The shadow's scores of %s %s do not follow: %s", job.spec.model, there.partition, error)
+
+
+def _follow_in_shadow(job: JobContext, there: Publication, key: pa.Schema, number: int) -> None:
     shadow = shadow_path(job.settings, job.spec)
-    if there.shadow is not None or open_table(shadow) is not None:  # scores of another publication would go with no row
-        files = there.shadow.files if there.shadow else ()
-        if lost := _lost(shadow, files):
-            log.warning("%s in %s are gone or cut off: the shadow goes without them.", _counted(lost), shadow.name)
-        _keep_up(job, shadow, predictions_schema(key), there, [file for file in files if file not in lost], number)
+    if there.shadow is None and open_table(shadow) is None:
+        return
+    files = there.shadow.files if there.shadow else ()  # those of another publication would go with no row
+    if lost := _lost(shadow, files):
+        log.warning("%s in %s are gone or cut off: the shadow goes without them.", _counted(lost), shadow.name)
+    _keep_up(job, shadow, predictions_schema(key), there, [file for file in files if file not in lost], number)
 
 
 def settle(job: JobContext) -> None:

@@ -22,7 +22,7 @@ from jobs.key_types import publishable
 from jobs.plan import Plan
 from jobs.source import SourceFile, file_and_folder, input_digest, with_rows
 from jobs.steps import step
-from jobs.table import predictions_path, same_types
+from jobs.table import predictions_path, rejected_path, same_types
 from jobs.threads import in_threads
 from jobs.treat import treat
 from jobs.unique_keys import UniqueKeys
@@ -40,11 +40,12 @@ GATE_ROWS = BATCH_ROWS // 2  # texts take several times their size as Python's o
 
 @dataclass(frozen=True)
 class InputGateResult:
-    """What the input gate said, and which files it said it about."""
+    """What the input gate said, and which files it said it about; by which spec, unless it was for a training."""
 
     report: GateReport
     rows: int
     input_digest: str
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,12 @@ def input_gate(job: JobContext, purpose: str = "score") -> InputGateResult:
         files = [pinned(fragment.file for fragment in plan.fragments)]
     job = job.under(plan) if plan is not None else job
     partitions = training_window(job.spec, job.partition).partitions if purpose == "train" else (job.partition,)
-    table = predictions_path(job.settings, job.spec) if purpose == "score" else None
-    result = judge_partitions(job.settings, job.spec, partitions, files=files, known=plan, table=table)
+    tables = (predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec))
+    result = judge_partitions(
+        job.settings, job.spec, partitions, files=files, known=plan, tables=tables if purpose == "score" else ()
+    )
+    if purpose == "score":
+        result = replace(result, code=plan.code if plan else job.code)
     job.keep("input-gate", result)
     step("input-gate:kept")
     write_page(job.folder / "input-gate.html", [result.report])
@@ -89,12 +94,12 @@ def judge_partitions(
     batch_rows: int = GATE_ROWS,
     files: Sequence[Sequence[SourceFile]] | None = None,
     known: Plan | None = None,
-    table: Place | None = None,
+    tables: Sequence[Place] = (),
 ) -> InputGateResult:
     """The report about these partitions together: table-wide checks for each one, column checks over all rows.
 
     `files` are those of each partition, unless they are to be found here. `known` is a plan for the same files, whose
-    digest need not be calculated again if they are as they were. `table` is where the scores will go, which may have
+    digest need not be calculated again if they are as they were. `tables` are where the rows will go, which may have
     types of keys already.
     """
     source = spec.source
@@ -104,8 +109,8 @@ def judge_partitions(
     filled = [with_rows(mine) for mine in files]
     empties = [[empty(file.path, needed_columns(spec)) for file in mine] for mine in filled]
     schema = _schema(spec, filled, empties, partitions, subject)
-    if table is not None:
-        _fits(spec.key, filled[0], empties[0], table, subject)
+    if tables:
+        _fits(spec.key, filled[0], empties[0], tables, subject)
     per_table, per_column = _kinds(spec.input_checks)
     questions = [Question(check) for check in per_column]
     judge = _Batches(questions, pa.schema([schema.field(name) for name in asked]), batch_rows)
@@ -120,9 +125,9 @@ def judge_partitions(
 
 
 def _fits(
-    key: Sequence[str], files: Sequence[SourceFile], empties: Sequence[pa.Table], table: Place, subject: str
+    key: Sequence[str], files: Sequence[SourceFile], empties: Sequence[pa.Table], tables: Sequence[Place], subject: str
 ) -> None:
-    """Raise Rejected when the key is not of one type in all files, or of another one than in the table."""
+    """Raise Rejected when the key is not of one type in all files, or of another one than in a table."""
     known: dict[str, tuple[pa.DataType, str]] = {}
     for file, rows in zip(files, empties, strict=True):
         where = file_and_folder(file.path)
@@ -133,7 +138,7 @@ def _fits(
                 said = f"the key {field.name} is {field.type}, and {found} in {there}"
                 raise Rejected(f"{where}: {said}: deliver one type in all files.")
     fields = pa.schema([(name, found) for name, (found, _) in known.items()])
-    if not same_types(fields, table):
+    if (table := next((table for table in tables if not same_types(fields, table)), None)) is not None:
         said = ", ".join(f"{field.name} {field.type}" for field in fields)
         raise Rejected(
             f"{subject}: the key is of another type ({said}) than in the table {table.name}: deliver the type that "

@@ -107,7 +107,7 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
     good, bad = judged_files(scored, table, beside)
     schemas = [pa.schema([read_schema(path).field(name) for name in key]) for path in [*good, *bad]]
     alike = all(schema == schemas[0] for schema in schemas)
-    one_type = alike and (not schemas or same_types(schemas[0], table))
+    one_type = alike and all(same_types(schema, place) for schema in schemas[:1] for place in (table, beside))
     scored_rows, scores, keys = RowDigest(), ScoreStatistics(), UniqueKeys()
     versions: set[int] = set()
     for digest, found, by in in_threads(lambda path: _scores_of(path, key, keys if alike else None), good):

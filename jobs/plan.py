@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from jobs.alterations import Alterations
-from jobs.commit import Fence, is_writable
+from jobs.commit import Fence
 from jobs.errors import Misconfigured, Rejected, Unavailable
 from jobs.follow import follow, follow_beyond
 from jobs.inputs import find_input
@@ -17,9 +17,10 @@ from jobs.spec import ModelSpec
 from jobs.spec_file import code_digest
 from jobs.steps import step
 from jobs.table import Publication, app_id, newest_first, open_table, predictions_path, publication_in, rejected_path
+from jobs.table_state import is_supported, is_writable
 from model_registry.errors import LamplighterError
 from model_registry.resolution import challenger, resolve
-from model_registry.roll_back import withdrawal_of
+from model_registry.roll_back import withdrawals
 from model_registry.store import Version
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from jobs.context import JobContext
     from jobs.partition import Partition
-    from jobs.storage import Place
     from model_registry.promotion import Registry
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     path = predictions_path(job.settings, spec)
     table = open_table(path)  # first: whoever publishes from here on has perhaps seen a newer version, or newer rows
     registry = job.registry()
+    gone = withdrawals(registry.ledger, spec.model)  # before: one that is rolled back from here on is not asked for
     version = resolve(registry, spec.model, selector, partition.start)
     shadow, no_shadow = _shadow(registry, version, partition) if spec.shadow else (None, "")
     step("plan:resolved")
@@ -108,8 +109,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     same = not lost and _is_published(job, table, (version.digest, version.number, digest, job.code))
     if same and behind is not None:
         raise behind
-    if not same:
-        _are_writable(path, rejected_path(job.settings, spec))
+    _are_usable(job, same=same)
     result = Plan(
         id=uuid4().hex[:12],
         model=spec.model,
@@ -126,7 +126,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
         source_version=found.version,
         shadow=shadow,
         no_shadow=no_shadow,
-        withdrawn=withdrawal_of(registry.ledger, version) is not None,
+        withdrawn=version.number in gone,
     )
     _keep(job, result, before)
     return result
@@ -143,12 +143,18 @@ def _is_published(job: JobContext, table: DeltaTable | None, wanted: tuple[str, 
     return not altered
 
 
-def _are_writable(*paths: Place) -> None:
-    """Raise Misconfigured when a table refuses what would be published, before anything is scored."""
-    for path in paths:
+def _are_usable(job: JobContext, *, same: bool) -> None:
+    """Raise Misconfigured when a table refuses what would be published, before anything is scored.
+
+    When it is the same as is there, only if nobody could read it.
+    """
+    names = {predictions_path(job.settings, job.spec): "score", rejected_path(job.settings, job.spec): "reason"}
+    for path, name in names.items():
         table = open_table(path)
-        if table is not None:
-            is_writable(table, path)
+        if table is not None and same:
+            is_supported(table, path)
+        elif table is not None:
+            is_writable(table, path, [*job.spec.key, name])
 
 
 def _kept(job: JobContext) -> bytes | None:

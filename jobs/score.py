@@ -194,6 +194,11 @@ def _gate_is_open(job: JobContext, plan: Plan) -> None:
     judged = judged or replace(job, plan="").recall("input-gate", InputGateResult)  # before there was a plan
     if not judged.report.passed:
         raise Rejected(judged.report.verdict(), judged.report)
+    if judged.code != plan.code:
+        raise Rejected(
+            f"The input of {plan.model} {plan.partition} was judged by another spec or release than it is planned "
+            f"with, or for a training: run input-gate again."
+        )
     if judged.input_digest != plan.input_digest:
         raise Rejected(
             f"The input of {plan.model} {plan.partition} that was planned is not the input that passed the gate: it "

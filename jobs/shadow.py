@@ -6,10 +6,11 @@ are everybody's.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from jobs.errors import LamplighterError, without_values
+from jobs.errors import LamplighterError, Misconfigured, is_full_disk, without_values
 from jobs.fragment_file import FragmentFile
 from jobs.scorer import load_scorer
 from jobs.table import predictions_of
@@ -57,8 +58,13 @@ class Shadow:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a pipeline raises: production does not wait for it
             self.fault = fault_of(error)
-        else:
+            return
+        try:
             self._file.write(predictions)
+        except (Misconfigured, OSError) as error:
+            if is_full_disk(error):
+                raise
+            self.fault = fault_of(error)
 
     def written(self) -> WrittenFile | None:
         """The file, once it is left; None when the challenger did not score every row."""
@@ -71,4 +77,5 @@ class Shadow:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._file is not None:  # half a fragment is of no use
-            self._file.__exit__(kind or (LamplighterError if self.fault else None), error, trace)
+            with suppress(*([OSError] if self.fault else [])):
+                self._file.__exit__(kind or (LamplighterError if self.fault else None), error, trace)

@@ -65,8 +65,9 @@ def why_not_there(spec: ModelSpec, table: DeltaTable, there: Publication) -> str
             if not sa.inspect(connection).has_table(name):
                 return f"There is no table {name} in {where}."
         noted = tables.publications
-        mine = sa.select(noted.c.table_version).where(noted.c[PARTITION] == there.partition)
-        if connection.scalar(mine.order_by(noted.c.number.desc()).limit(1)) != there.table_version:
+        mine = sa.select(noted.c.table_version, noted.c.table_id).where(noted.c[PARTITION] == there.partition)
+        newest = connection.execute(mine.order_by(noted.c.number.desc()).limit(1)).first()
+        if newest is None or tuple(newest) != (there.table_version, str(table.metadata().id)):
             return f"It is not in {where} yet."
         held = _held(connection, tables, there.partition)
     return "" if held == there.rows_scored else f"{where[0].upper()}{where[1:]} holds {held:,} of its rows."
@@ -79,7 +80,10 @@ def _held(connection: sa.Connection, tables: SinkTables, partition: str) -> int:
 
 
 def _tables(spec: ModelSpec, table: DeltaTable) -> SinkTables:
-    return SinkTables.of(spec.output.table, pa.schema(table.schema().to_arrow()), spec.key)
+    """For the columns that are published; those that another tool has added stay where they are."""
+    published = {*spec.key, "score", "model_version", PARTITION}
+    columns = [field for field in pa.schema(table.schema().to_arrow()) if field.name in published]
+    return SinkTables.of(spec.output.table, pa.schema(columns), spec.key)
 
 
 class _Sink:

@@ -31,6 +31,8 @@ def status(settings: Settings, registry: Registry) -> dict[str, Any]:
             models[name] = _model(settings, registry, name)
         except InvalidSpec as error:
             invalid[name] = str(error)
+        except Misconfigured as error:  # a table that is broken
+            problems[name] = str(error)
     found = {"models": models, "invalid": invalid, "problems": problems}
     return {key: value for key, value in found.items() if value or key == "models"}
 

@@ -6,15 +6,17 @@ the fence of its attempt; once that fence was passed, nobody can publish the fil
 
 from __future__ import annotations
 
-import json
+import logging
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from jobs.errors import Misconfigured
 from jobs.fragments import RECORDS, fence_of
 from jobs.storage import Place, remove_tree
 from jobs.table import (
     LOG,
     PARTITION,
+    actions_in,
     app_id,
     files_of,
     open_table,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
     from jobs.table import Publication
+
+log = logging.getLogger(__name__)
 
 
 def named_files(settings: Settings, spec: ModelSpec) -> set[Place]:
@@ -68,11 +72,20 @@ def sweep(job: JobContext) -> None:
     folder = f"partition={job.partition.key}"
     there = {path for place in tables for path in (place / folder).glob("*.parquet")}
     left = {path for path in there if _passed(path, now)} - _seen(job, table, predictions)
-    for path in left - named_files(job.settings, job.spec) if left else ():
+    for path in left - _named(job, left) if left else ():
         path.unlink(missing_ok=True)
     for records in (predictions / RECORDS / folder).glob("*"):
         if _passed(records, now):
             remove_tree(records)
+
+
+def _named(job: JobContext, left: set[Place]) -> set[Place]:
+    """Those that a publication names; all of them when a log is broken, and nobody knows."""
+    try:
+        return named_files(job.settings, job.spec)
+    except Misconfigured as error:
+        log.warning("What attempts have left of %s %s stays there: %s", job.spec.model, job.partition, error)
+        return left
 
 
 def _seen(job: JobContext, table: DeltaTable | None, predictions: Place) -> set[Place]:
@@ -92,9 +105,8 @@ def _passed(path: Place, now: int) -> bool:
 def _added(table: Place) -> set[Place]:
     """The files that any commit of the table's log has ever added."""
     found: set[Place] = set()
-    for log in (table / LOG).glob("*.json"):
-        for line in log.read_text(encoding="utf-8").splitlines():
-            added = json.loads(line).get("add")
-            if added is not None:
+    for commit in (table / LOG).glob("*.json"):
+        for action in actions_in(commit, table):
+            if (added := action.get("add")) is not None:
                 found.add(table / unquote(added["path"]))
     return found

@@ -193,15 +193,15 @@ def history(table: DeltaTable, path: Place) -> list[dict[str, Any]]:
     """
     with reaching(path):
         commits: list[dict[str, Any]] = table.history()
-    if len(commits) <= table.version():
+    if len(commits) != open_version(path, None).version() + 1:  # some say nothing, or somebody has just committed
         return list(newest_first(table, path))
     return [commit | {"version": len(commits) - 1 - age} for age, commit in enumerate(commits)]
 
 
 def _log_is_cut(path: Place) -> Misconfigured:
     return Misconfigured(
-        f"The log of the table {path.name} lacks commits that another tool has removed, so that it is not known what "
-        f"was published: restore {LOG}, or choose another output.table."
+        f"The log of the table {path.name} lacks commits that another tool has removed or cut off, so that it is not "
+        f"known what was published: restore {LOG}, or choose another output.table."
     )
 
 
@@ -242,15 +242,18 @@ def back_from(table: DeltaTable, path: Place) -> Iterator[Publication]:
 def newest_first(table: DeltaTable, path: Place, since: int | None = None) -> Iterator[dict[str, Any]]:
     """The commits to the table that lies at `path`, as it was opened, down to the one after the version `since`."""
     for version in range(table.version(), -1 if since is None else since, -1):
-        try:
-            with reaching(path):
-                lines = (path / LOG / f"{version:020d}.json").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            raise _log_is_cut(path) from None
-        about: dict[str, Any] = next(
-            (found["commitInfo"] for found in map(json.loads, lines) if "commitInfo" in found), {}
-        )
+        found = actions_in(path / LOG / f"{version:020d}.json", path)
+        about: dict[str, Any] = next((action["commitInfo"] for action in found if "commitInfo" in action), {})
         yield about | {"version": version}
+
+
+def actions_in(commit: Place, path: Place) -> list[dict[str, Any]]:
+    """What a file of the log of the table at `path` says. Raises Misconfigured when it is gone or cut off."""
+    try:
+        with reaching(path):
+            return [json.loads(line) for line in commit.read_text(encoding="utf-8").splitlines()]
+    except (FileNotFoundError, ValueError):
+        raise _log_is_cut(path) from None
 
 
 def metadata(publication: Publication) -> dict[str, str]:

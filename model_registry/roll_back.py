@@ -60,8 +60,13 @@ def target(store: RegistryStore, history: Sequence[Promotion], now: datetime) ->
 
 def withdrawal_of(ledger: Ledger, version: Version) -> Promotion | None:
     """The roll back that has withdrawn the version, unless it was put into production again since."""
+    return withdrawals(ledger, version.model).get(version.number)
+
+
+def withdrawals(ledger: Ledger, model: str) -> dict[int, Promotion]:
+    """The roll back of each version that is withdrawn, unless it was put into production again since."""
     with ledger.reading() as session:
-        return withdrawn(session.history(version.model)).get(version.number)
+        return withdrawn(session.history(model))
 
 
 def told(model: str, to: Version | None, since: datetime, bad: int, reason: str) -> str:

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from conftest import SPEC
-from deltalake import DeltaTable, TableFeatures, write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 from jobs.alterations import Alterations
 from jobs.backfill import State, plan_backfill
-from jobs.errors import Misconfigured, Unavailable
+from jobs.errors import Unavailable
 from jobs.plan import Plan, plan
 from jobs.registry import open_registry
 from jobs.rescore import score_partition
@@ -136,15 +136,6 @@ def test_what_only_moves_rows_changes_nothing(open_shop: Any) -> None:
     table.optimize.z_order(["score"])
     assert "altered" not in status(open_shop.settings, open_registry(open_shop.settings))["models"]["toys"]
     assert score_partition(open_shop.job(DAY, "again")).unchanged
-
-
-def test_a_table_that_refuses_to_be_written_is_not_called_busy(open_shop: Any) -> None:
-    score_partition(open_shop.job(DAY))
-    table_of(open_shop).alter.add_feature(TableFeatures.RowTracking, allow_protocol_versions_increase=True)
-    open_shop.write_sales(DAY, pd.read_parquet(open_shop.sales(DAY)).head(100))
-    with pytest.raises(Misconfigured, match=r"Delta refuses to write to toys: .*\. Set the table's properties back\."):
-        score_partition(open_shop.job(DAY, "again"))
-    assert seen(open_shop) == 120
 
 
 @pytest.mark.parametrize("at", ["before the plan", "plan:resolved"])

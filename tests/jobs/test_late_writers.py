@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import by_plan
+from conftest import SPEC, by_plan
 
 from jobs.context import JobContext
 from jobs.errors import Misconfigured, Rejected, Superseded, Unavailable
@@ -142,3 +142,30 @@ def test_what_was_planned_with_a_version_that_is_rolled_back_is_not_published(op
     assert score_partition(open_shop.job(day, "again")).publication.version == 1
     wanted = open_shop.prepare("2026-01-19", "by name", selector="2")  # somebody insists
     assert publish(wanted).publication.version == 2
+
+
+def test_a_roll_back_while_a_plan_is_made_is_noticed(open_shop: Any) -> None:
+    open_shop.retrain("2026-01-16")
+    day = "2026-01-18"
+    job = open_shop.job(day)
+    meanwhile("plan:resolved", lambda: roll_back(Wish(open_shop.settings, "toys", "scores are off")), lambda: plan(job))
+    with pytest.raises(Rejected, match=r"Version 2 of toys was rolled back by ada \(scores are off\) after"):
+        after_the_plan(job)
+    assert score_partition(open_shop.job(day, "again")).publication.version == 1
+
+
+@pytest.mark.parametrize("purpose", ["score", "train"])
+def test_a_gate_that_asked_for_something_else_opens_nothing(open_shop: Any, purpose: str) -> None:
+    day = "2026-01-20"
+    input_gate(open_shop.job(day), purpose)
+    if purpose == "score":
+        open_shop.write_model(SPEC.replace("min_value: 1,", "min_value: 121,"))
+    job = open_shop.job(day)
+    plan(job)
+    with pytest.raises(Rejected, match="was judged by another spec or release than it is planned with, or for a train"):
+        score(job)
+    if purpose == "score":
+        with pytest.raises(Rejected, match="row count to be between FAILED"):
+            input_gate(job)
+    else:
+        assert after_the_plan(job).rows_scored == 120

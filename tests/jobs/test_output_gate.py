@@ -34,6 +34,7 @@ def tampered(result: ScoreResult, **changes: Any) -> ScoreResult:
         ({"score_sum": 240.0}, "mean score FAILED: expected at most 0.9, observed 2"),
         ({"score_sum": -240.0}, "mean score FAILED: expected at least 0.01, observed -2"),
         ({"rows_in": 119}, "every row is scored or rejected FAILED"),
+        ({"rows_in": 119, "rows_scored": 119}, "every row came in FAILED: expected 120 rows, as planned, observed 119"),
         ({"reasons": {"price:null": 1}}, "the files hold what was done FAILED"),
         ({"fragment": 5}, "every fragment is done once FAILED"),
     ],

@@ -11,12 +11,17 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from broken import break_at
-from sql_scores import DAY, VARIABLE, Scores
+from deltalake import DeltaTable, Field
+from deltalake.schema import PrimitiveType
+from sql_scores import DAY, NEXT, VARIABLE, Scores
 
+from jobs.backfill import State, plan_backfill
 from jobs.errors import Misconfigured, Unavailable
 from jobs.follow import settle
 from jobs.plan import plan
 from jobs.publish import publish
+from jobs.registry import open_registry
+from jobs.storage import remove_tree
 from jobs.table import predictions_path
 
 BAD_KEYS = {
@@ -97,3 +102,28 @@ def test_scores_that_are_broken_by_now_are_not_copied(scores: Scores) -> None:
     path.write_bytes(content)
     settle(scores.shop.job(DAY))
     assert scores.counts() == {DAY: made.publication.rows_scored}
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_a_column_that_another_tool_has_added_does_not_go_into_the_database(scores: Scores, drop: bool) -> None:
+    first = publish(scores.shop.prepare(DAY))
+    table = str(predictions_path(scores.shop.settings, scores.shop.job(DAY).spec))
+    DeltaTable(table).alter.add_columns([Field("remark", PrimitiveType("string"))])
+    if drop:
+        with scores.engine.begin() as connection:
+            for name in ("toys", "toys_publications", "toys_staging"):
+                connection.execute(sa.text(f"DROP TABLE {name}"))
+        settle(scores.shop.job(DAY))
+    scores.deliver(50, NEXT)
+    publish(scores.shop.prepare(NEXT))
+    assert scores.counts() == {DAY: first.publication.rows_scored, NEXT: 50}
+
+
+def test_a_database_that_follows_a_table_of_before_is_no_longer_called_current(scores: Scores) -> None:
+    publish(scores.shop.prepare(DAY))
+    settings = scores.shop.settings
+    remove_tree(predictions_path(settings, scores.shop.job(DAY).spec))
+    with pytest.raises(Misconfigured, match="follows another table of predictions"):
+        publish(scores.shop.prepare(DAY, "afresh"))
+    [found] = plan_backfill(settings, open_registry(settings), "toys", DAY, DAY).partitions
+    assert (found.state, found.why) == (State.missing, "It is not in the database of SCORES_DATABASE yet.")
