@@ -1,5 +1,6 @@
 """Files of ours whose bytes are no more what was written: said of them, and not of what was delivered."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from jobs.errors import Misconfigured, Rejected
 from jobs.input_gate import input_gate
 from jobs.lineage_row import find_row
 from jobs.output_gate import output_gate
+from jobs.own_files import files_kept
 from jobs.plan import plan
 from jobs.publish import publish
 from jobs.score import ScoreResult, score
@@ -75,6 +77,11 @@ def test_what_was_published_and_is_broken_is_neither_compared_nor_looked_up(open
     if where != "model_version":  # which nobody compares
         with pytest.raises(Misconfigured, match=said):
             diff(open_shop.job(DAY))
+
+
+def test_trouble_of_the_disk_is_not_called_a_broken_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Input/output error"), files_kept(tmp_path, "toys", DAY):
+        raise OSError(errno.EIO, "Input/output error")
 
 
 def test_of_two_who_make_a_table_at_once_both_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
