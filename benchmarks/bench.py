@@ -44,6 +44,7 @@ class Session:
     model: str
     process: subprocess.Popen[str]
     seconds: list[float] = field(default_factory=list)
+    jobs: list[dict[str, float]] = field(default_factory=list)
     peak: int = 0
 
     def run(self) -> None:
@@ -59,7 +60,14 @@ class Session:
             watch.join()
         if not answer:
             raise SystemExit(f"bench: {self.design} on {self.model} ended with {self.process.wait()}")
-        self.seconds.append(json.loads(answer)["seconds"])
+        told = json.loads(answer)
+        self.seconds.append(told["seconds"])
+        self.jobs += [told["jobs"]] if told["jobs"] else []
+
+    def of_jobs(self) -> dict[str, float]:
+        """The median seconds of each job when warm; empty for a design that has none."""
+        warm = self.jobs[1:]
+        return {name: round(median(run[name] for run in warm), 3) for name in (warm[0] if warm else ())}
 
     def _watch(self, over: threading.Event) -> None:
         while not over.wait(LOOK):
@@ -151,25 +159,40 @@ def as_rows(sessions: list[Session], rows: int) -> list[dict[str, Any]]:
             "over_stock": round(warm["spark_udf"] / warm[session.design], 2) if "spark_udf" in warm else None,
             "peak_mb": session.peak >> 20,
         }
+        | _by_job(session, warm.get("limit"))
         for session in sessions
     ]
+
+
+def _by_job(session: Session, limit: float | None) -> dict[str, Any]:
+    """Of ours: the seconds of each job, and what those that score and publish reach of the limit."""
+    jobs = session.of_jobs()
+    ours = round(limit / (jobs["score"] + jobs["publish"]), 3) if limit and jobs else None
+    return {"jobs_s": jobs, "of_limit_without_gates": ours}
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """One model's rows for a person."""
     table = Table(title=f"{rows[0]['model']}: {rows[0]['rows']:,} rows, median of {rows[0]['runs']}")
-    names = ("design", "cold_s", "warm_s_median", "rows_per_s", "of_limit", "over_stock", "peak_mb")
+    names = (
+        "design",
+        "cold_s",
+        "warm_s_median",
+        "rows_per_s",
+        "of_limit",
+        "of_limit_without_gates",
+        "over_stock",
+        "peak_mb",
+    )
     for name in names:
         table.add_column(name.replace("_", " "), justify="left" if name == "design" else "right")
     for row in rows:
-        values = (row[name] for name in names)
+        values = (row.get(name) for name in names)
         table.add_row(*(f"{v:,}" if isinstance(v, int) else "" if v is None else str(v) for v in values))
-    Console(width=100).print(table)
+    Console(width=120).print(table)
 
 
-def bench(
-    place: Path, rows: int, designs: list[str], runs: int, models: list[str]
-) -> list[tuple[Session, dict[str, Any]]]:
+def bench(place: Path, rows: int, designs: list[str], runs: int, models: list[str]) -> list[dict[str, Any]]:
     """All designs on the models, each with its figures, printed as they come; `place` keeps what can be used again."""
     home = (place / str(rows)).absolute()
     places = {"HOME": home / "lamplighter", "MODELS": home / "models", "DATA": home / "data"}
@@ -177,12 +200,12 @@ def bench(
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))  # for workers
     others = any(design in OTHERS and design != "limit" for design in designs)
     prepare(home, rows, models, others=others, shadow=any(design in SHADOWED for design in designs))
-    found: list[tuple[Session, dict[str, Any]]] = []
+    found: list[dict[str, Any]] = []
     for model in models:
         sessions = [session for some in in_turns(designs) for session in measured(home, model, some, runs)]
         figures = as_rows(sessions, rows)
         print_table(figures)
-        found += zip(sessions, figures, strict=True)
+        found += figures
     return found
 
 
@@ -203,7 +226,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE, help="Where results.json and results.png go.")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    found = [row for _, row in bench(chosen.home, chosen.rows, chosen.designs, chosen.runs, chosen.models)]
+    found = bench(chosen.home, chosen.rows, chosen.designs, chosen.runs, chosen.models)
     about = machine()
     (chosen.out / "results.json").write_text(json.dumps({"rows": found, "about": about}, indent=2) + "\n")
     draw(found, about, chosen.out / "results.png")

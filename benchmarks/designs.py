@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +27,13 @@ CORES = len(os.sched_getaffinity(0))
 BATCH = 100_000
 
 
-def ours(home: Path, model: str, engine: str, cores: int = CORES, *, shadow: bool = False) -> Callable[[], None]:
+def ours(
+    home: Path, model: str, engine: str, cores: int = CORES, *, shadow: bool = False
+) -> Callable[[], dict[str, float]]:
     """The product path: plan, gates, score, publish; another partition each time, as one is published once.
 
-    With a `shadow` the version in staging scores every row, too, into a table of its own.
+    A run gives the seconds of each job. With a `shadow` the version in staging scores every row, too, into a table of
+    its own.
     """
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     from jobs.context import JobContext
@@ -42,18 +46,22 @@ def ours(home: Path, model: str, engine: str, cores: int = CORES, *, shadow: boo
 
     settings = Settings.from_environment()
 
-    def run() -> None:
+    def run() -> dict[str, float]:
         day = flights.another_day(home)
+        began = time.perf_counter()
         job = JobContext.create(settings, model, day, f"bench-{os.getpid()}-{day}")
         there = job.spec.engine.model_copy(update={"workers": cores})
         job = replace(job, spec=job.spec.model_copy(update={"engine": there, "shadow": shadow}))
         if (plan(job).shadow is not None) != shadow:
             raise AssertionError("the versions that score are not those that should")
-        input_gate(job)
-        score(job, engine)
-        output_gate(job)
+        ends = {"plan": time.perf_counter()}
+        for name, work in (("input-gate", input_gate), ("score", score), ("output-gate", output_gate)):
+            work(job, engine) if work is score else work(job)
+            ends[name] = time.perf_counter()
         if publish(job).unchanged:
             raise AssertionError(f"{day} was published before: this run had nothing to do")
+        ends["publish"] = time.perf_counter()
+        return {name: end - start for (name, end), start in zip(ends.items(), [began, *ends.values()], strict=False)}
 
     return run
 

@@ -1,30 +1,20 @@
 """How the cost grows: a partition of a million, ten and a hundred million rows, on one core and on all.
 
-`growth.json` has the rows of `results.json`, and for each the seconds of each job in the last run.
+`growth.json` has rows like those of `results.json`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from itertools import pairwise
 from pathlib import Path
 
-from bench import HERE, PLACE, Session, bench, machine
+from bench import HERE, PLACE, bench, machine
 from chart import draw_growth
 from designs import ONE_CORE, OURS
 from flights import MODELS
 
-JOBS = ("input-gate", "score", "output-gate", "publish")
 ROWS = (1_000_000, 10_000_000, 100_000_000)
-
-
-def jobs_of(home: Path, session: Session) -> dict[str, float]:
-    """Seconds of each job after the plan, in the newest run of a session: from when each has left its result."""
-    runs = (home / "lamplighter" / "work" / session.model).glob(f"*/bench-{session.process.pid}-*/*/publish.json")
-    newest = max(runs, key=lambda path: path.stat().st_mtime).parent  # of a plan, which lies beside it
-    ends = [newest.parent / "plan.json", *(newest / f"{name}.json" for name in JOBS)]
-    return {after.stem: round(after.stat().st_mtime - before.stat().st_mtime, 3) for before, after in pairwise(ends)}
 
 
 def main() -> None:
@@ -40,9 +30,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE, help="Where growth.json and growth.png go.")
     chosen = parser.parse_args()
     found = [
-        row | {"jobs_s": jobs_of(chosen.home / str(rows), session)}
-        for rows in chosen.rows
-        for session, row in bench(chosen.home, rows, chosen.designs, chosen.runs, chosen.models)
+        row for rows in chosen.rows for row in bench(chosen.home, rows, chosen.designs, chosen.runs, chosen.models)
     ]
     about = machine()
     (chosen.out / "growth.json").write_text(json.dumps({"rows": found, "about": about}, indent=2) + "\n")

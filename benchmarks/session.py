@@ -10,7 +10,7 @@ from designs import opened
 
 
 def main() -> None:
-    """Answer each line with the seconds that the run took; the first one counts from the start of the process."""
+    """Answer each line with the seconds that the run took, and what it gives; the first counts from the start."""
     home, design, model = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     answers, sys.stdout = sys.stdout, sys.stderr  # what libraries say is not for the parent
     began = psutil.Process().create_time()
@@ -18,8 +18,8 @@ def main() -> None:
     for number, _ in enumerate(sys.stdin):
         if number:
             began = time.time()
-        run()
-        print(json.dumps({"seconds": time.time() - began}), file=answers, flush=True)
+        jobs = run()
+        print(json.dumps({"seconds": time.time() - began, "jobs": jobs}), file=answers, flush=True)
 
 
 if __name__ == "__main__":
