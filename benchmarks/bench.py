@@ -197,6 +197,7 @@ def bench(place: Path, rows: int, designs: list[str], runs: int, models: list[st
     home = (place / str(rows)).absolute()
     places = {"HOME": home / "lamplighter", "MODELS": home / "models", "DATA": home / "data"}
     os.environ |= {f"LAMPLIGHTER_{name}": str(place) for name, place in places.items()} | {"OMP_NUM_THREADS": "1"}
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow leaves that of the partition before, whose home is another
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))  # for workers
     others = any(design in OTHERS and design != "limit" for design in designs)
     prepare(home, rows, models, others=others, shadow=any(design in SHADOWED for design in designs))
