@@ -84,6 +84,19 @@ def test_trouble_of_the_disk_is_not_called_a_broken_file(tmp_path: Path) -> None
         raise OSError(errno.EIO, "Input/output error")
 
 
+def test_the_output_gate_does_not_call_scores_broken_when_the_disk_does_not_answer(
+    open_shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = scored(open_shop)
+
+    def read_back(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("jobs.output_gate.read_back", read_back)
+    with pytest.raises(OSError, match="Input/output error"):
+        output_gate(job)
+
+
 def test_of_two_who_make_a_table_at_once_both_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns, real = pa.schema([("toy_id", pa.string())]), DeltaTable.create
 
