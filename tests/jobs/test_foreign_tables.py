@@ -63,6 +63,18 @@ def test_a_feature_that_is_not_supported_is_told_before_anything_is_scored(
     assert found.why == f"The table {path.name} uses {named}, which is not supported here."
 
 
+@pytest.mark.parametrize(
+    "feature",
+    ["AppendOnly", "ChangeDataFeed", "CheckConstraints", "GeneratedColumns", "Invariants", "TimestampWithoutTimezone"],
+)
+def test_a_feature_that_changes_nothing_for_us_is_left_alone(open_shop: Any, feature: str) -> None:
+    score_partition(open_shop.job(DAY))
+    path, _ = tables(open_shop)
+    DeltaTable(path).alter.add_feature(getattr(TableFeatures, feature), allow_protocol_versions_increase=True)
+    score_partition(open_shop.job(NEXT))
+    assert len(DeltaTable(path).to_pandas()) == 240
+
+
 def test_a_column_mapping_of_an_older_protocol_is_noticed(open_shop: Any) -> None:
     score_partition(open_shop.job(DAY))
     path, _ = tables(open_shop)
