@@ -187,7 +187,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     for name in names:
         table.add_column(name.replace("_", " "), justify="left" if name == "design" else "right")
     for row in rows:
-        values = (row.get(name) for name in names)
+        values = (row[name] for name in names)
         table.add_row(*(f"{v:,}" if isinstance(v, int) else "" if v is None else str(v) for v in values))
     Console(width=120).print(table)
 

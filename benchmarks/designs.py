@@ -48,20 +48,25 @@ def ours(
 
     def run() -> dict[str, float]:
         day = flights.another_day(home)
-        began = time.perf_counter()
+        seconds: dict[str, float] = {}
+
+        def timed(name: str, work: Callable[..., Any], *arguments: object) -> Any:
+            began = time.perf_counter()
+            done = work(*arguments)
+            seconds[name] = time.perf_counter() - began
+            return done
+
         job = JobContext.create(settings, model, day, f"bench-{os.getpid()}-{day}")
         there = job.spec.engine.model_copy(update={"workers": cores})
         job = replace(job, spec=job.spec.model_copy(update={"engine": there, "shadow": shadow}))
-        if (plan(job).shadow is not None) != shadow:
+        if (timed("plan", plan, job).shadow is not None) != shadow:
             raise AssertionError("the versions that score are not those that should")
-        ends = {"plan": time.perf_counter()}
-        for name, work in (("input-gate", input_gate), ("score", score), ("output-gate", output_gate)):
-            work(job, engine) if work is score else work(job)
-            ends[name] = time.perf_counter()
-        if publish(job).unchanged:
+        timed("input-gate", input_gate, job)
+        timed("score", score, job, engine)
+        timed("output-gate", output_gate, job)
+        if timed("publish", publish, job).unchanged:
             raise AssertionError(f"{day} was published before: this run had nothing to do")
-        ends["publish"] = time.perf_counter()
-        return {name: end - start for (name, end), start in zip(ends.items(), [began, *ends.values()], strict=False)}
+        return seconds
 
     return run
 

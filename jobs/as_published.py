@@ -24,14 +24,18 @@ class AsPublished:
         commits = history(table, path) if table is not None else []
         self.publications = publications_in(commits)
         self._alterations = Alterations(table, path, commits) if table is not None else None
-        self._spec, self._path, self._table = spec, path, table
+        self._spec, self._table = spec, table
         self._rejected, self._shadow = followers(settings, spec)
+        self._unsupported = [
+            f"The table {place.name} uses {', '.join(features)}, which is not supported here."
+            for place, found in ((path, table), (self._rejected.path, self._rejected.table))
+            if found is not None and (features := unsupported(found))
+        ]
 
     def why_not(self, there: Publication) -> str:
         """Why readers of the tables may not see a partition's newest publication, as a sentence; else nothing."""
-        for path, table in ((self._path, self._table), (self._rejected.path, self._rejected.table)):
-            if table is not None and (features := unsupported(table)):
-                return f"The table {path.name} uses {', '.join(features)}, which is not supported here."
+        if self._unsupported:
+            return self._unsupported[0]
         if self._alterations is not None and (altered := self._alterations.of(there)):
             return altered
         if there.rejected_files is not None and not self._rejected.holds(there, there.rejected_files):

@@ -34,7 +34,7 @@ from jobs.table import (
     predictions_path,
     publication_of,
 )
-from jobs.table_state import is_writable
+from jobs.table_state import must_be_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +136,7 @@ def replace(
 
     Columns that another tool has added to the table stay, without values in these rows.
     """
-    is_writable(table, path)
+    must_be_writable(table, path)
     properties = CommitProperties(
         custom_metadata={ATTEMPT: attempt, **about}, app_transactions=[Transaction(app_id(job.partition), number)]
     )

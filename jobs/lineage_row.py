@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from jobs.errors import Misconfigured
-from jobs.own_files import CHECKED, files_kept
+from jobs.own_files import checked, files_kept
 from jobs.storage import Place, arrow
 from jobs.table import PARTITION, open_table, predictions_path, rejected_path, shadow_path
 
@@ -92,7 +92,7 @@ def _in_files(table: Place, files: Sequence[WrittenFile], named: dict[str, str])
     for file in files:
         where, filesystem = arrow(table / file.path)
         rows = ds.dataset(where, filesystem=filesystem)
-        found += rows.to_table(filter=_wanted(rows.schema, named), fragment_scan_options=CHECKED).to_pylist()
+        found += rows.to_table(filter=_wanted(rows.schema, named), fragment_scan_options=checked()).to_pylist()
     return found
 
 
@@ -107,7 +107,7 @@ def _read(path: Place, table_version: int | None, partition: str, key: dict[str,
         return []
     rows = table.to_pyarrow_dataset()
     wanted = (pc.field(PARTITION) == partition) & _wanted(rows.schema, key)
-    found: list[dict[str, Any]] = rows.to_table(filter=wanted, fragment_scan_options=CHECKED).to_pylist()
+    found: list[dict[str, Any]] = rows.to_table(filter=wanted, fragment_scan_options=checked()).to_pylist()
     return found
 
 

@@ -61,7 +61,7 @@ class ReadBack:
     twice: Duplicates
     types: tuple[str, ...]
     fits_table: bool
-    versions: tuple[int, ...]
+    versions: tuple[int | None, ...]
     content: str
 
 
@@ -109,7 +109,7 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
     alike = all(schema == schemas[0] for schema in schemas)
     one_type = alike and all(same_types(schema, place) for schema in schemas[:1] for place in (table, beside))
     scored_rows, scores, keys = RowDigest(), ScoreStatistics(), UniqueKeys()
-    versions: set[int] = set()
+    versions: set[int | None] = set()
     for digest, found, by in in_threads(lambda path: _scores_of(path, key, keys if alike else None), good):
         scored_rows.merge(digest)
         scores.merge(found)
@@ -129,17 +129,20 @@ def read_back(spec: ModelSpec, scored: ScoreResult, table: Place, beside: Place)
         twice=twice,
         types=tuple(sorted({str(t) for schema in schemas for t in schema.types})),
         fits_table=one_type,
-        versions=tuple(sorted(versions)),
+        versions=tuple(sorted(versions, key=str)),
         content=f"{scored_rows.hexdigest()}-{rejects.hexdigest()}",
     )
 
 
-def _scores_of(path: Place, key: list[str], keys: UniqueKeys | None) -> tuple[RowDigest, ScoreStatistics, set[int]]:
-    digest, scores, versions = RowDigest(), ScoreStatistics(), set[int]()
+def _scores_of(
+    path: Place, key: list[str], keys: UniqueKeys | None
+) -> tuple[RowDigest, ScoreStatistics, set[int | None]]:
+    digest, scores, versions = RowDigest(), ScoreStatistics(), set[int | None]()
     for batch in read_batches(str(path), None, [*key, "score", "model_version"]):
         digest.add(batch.select([*key, "score"]))
         scores.add(batch["score"].to_numpy())
-        versions |= set(pc.min_max(batch["model_version"]).as_py().values())  # of two, as good as all
+        ends = pc.min_max(batch["model_version"], skip_nulls=False)  # of several as good as all; None beside a null
+        versions |= set(ends.as_py().values())
         if keys is not None:
             keys.add(batch.select(key))
     return digest, scores, versions

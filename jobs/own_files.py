@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from jobs.errors import Misconfigured, in_brief
 from jobs.storage import Place, open_parquet, reaching
@@ -14,9 +13,9 @@ from jobs.storage import Place, open_parquet, reaching
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pyarrow.dataset as ds
+
 BROKEN = (pa.ArrowInvalid, OSError)
-CHECKED = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-"""How a dataset is scanned so that its pages are compared with their checksums."""
 
 
 @contextmanager
@@ -43,6 +42,13 @@ def files_kept(table: Place, model: str, partition: str) -> Iterator[None]:
 def is_lost(error: Exception) -> bool:
     """Whether a file is gone or broken; what else the system says of it (it has numbers for that) may pass."""
     return isinstance(error, FileNotFoundError) or not isinstance(error, OSError) or error.errno is None
+
+
+def checked() -> ds.ParquetFragmentScanOptions:
+    """How a dataset is scanned so that its pages are compared with their checksums."""
+    import pyarrow.dataset as ds  # a tenth of a second that no gate and no publication needs
+
+    return ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 
 
 def batches_of(path: Place, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:

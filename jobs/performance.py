@@ -11,7 +11,7 @@ from jobs.dataset import load_dataset
 from jobs.errors import Misconfigured
 from jobs.key_join import places_among
 from jobs.metrics import measure
-from jobs.own_files import CHECKED, files_kept
+from jobs.own_files import checked, files_kept
 from jobs.spec_file import load_pipeline_module
 from jobs.table import PARTITION, open_table, predictions_path
 
@@ -43,7 +43,7 @@ def performance(settings: Settings, spec: ModelSpec, partition: Partition, as_of
         raise Misconfigured(f"{spec.model} has no published predictions yet.")
     wanted = {"columns": [*spec.key, "score"], "filter": pc.field(PARTITION) == partition.key}
     with files_kept(path, spec.model, partition.key):
-        scores = table.to_pyarrow_dataset().to_table(**wanted, fragment_scan_options=CHECKED)
+        scores = table.to_pyarrow_dataset().to_table(**wanted, fragment_scan_options=checked())
     if not len(scores):
         raise Misconfigured(f"{spec.model} {partition} is not published yet.")
     label = load_pipeline_module(settings.models, spec.model).label

@@ -17,7 +17,7 @@ from jobs.spec import ModelSpec
 from jobs.spec_file import code_digest
 from jobs.steps import step
 from jobs.table import Publication, app_id, newest_first, open_table, predictions_path, publication_in, rejected_path
-from jobs.table_state import is_supported, is_writable
+from jobs.table_state import must_be_supported, must_be_writable
 from model_registry.errors import LamplighterError
 from model_registry.resolution import challenger, resolve
 from model_registry.roll_back import withdrawals
@@ -109,7 +109,7 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     same = not lost and _is_published(job, table, (version.digest, version.number, digest, job.code))
     if same and behind is not None:
         raise behind
-    _are_usable(job, same=same)
+    _are_usable(job, table, same=same)
     result = Plan(
         id=uuid4().hex[:12],
         model=spec.model,
@@ -143,18 +143,17 @@ def _is_published(job: JobContext, table: DeltaTable | None, wanted: tuple[str, 
     return not altered
 
 
-def _are_usable(job: JobContext, *, same: bool) -> None:
+def _are_usable(job: JobContext, predictions: DeltaTable | None, *, same: bool) -> None:
     """Raise Misconfigured when a table refuses what would be published, before anything is scored.
 
     When it is the same as is there, only if nobody could read it.
     """
-    names = {predictions_path(job.settings, job.spec): "score", rejected_path(job.settings, job.spec): "reason"}
-    for path, name in names.items():
-        table = open_table(path)
+    path, beside = predictions_path(job.settings, job.spec), rejected_path(job.settings, job.spec)
+    for table, where, column in ((predictions, path, "score"), (open_table(beside), beside, "reason")):
         if table is not None and same:
-            is_supported(table, path)
+            must_be_supported(table, where)
         elif table is not None:
-            is_writable(table, path, [*job.spec.key, name])
+            must_be_writable(table, where, [*job.spec.key, column])
 
 
 def _kept(job: JobContext) -> bytes | None:

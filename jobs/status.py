@@ -19,7 +19,7 @@ def status(settings: Settings, registry: Registry) -> dict[str, Any]:
     """`{"models": {name: {"stages": {stage: version}, "partitions": {key: {version, rows_in, ...}}}}}`.
 
     A model with an invalid spec is left out, and its faults are told under the key `invalid`; an alias that was moved
-    by hand, or a version that was deleted, under `problems`.
+    by hand, a version that was deleted, or a table that is broken, under `problems`.
     """
     models, invalid, problems = {}, {}, {}
     for name in model_names(settings.models):
@@ -31,8 +31,8 @@ def status(settings: Settings, registry: Registry) -> dict[str, Any]:
             models[name] = _model(settings, registry, name)
         except InvalidSpec as error:
             invalid[name] = str(error)
-        except Misconfigured as error:  # a table that is broken
-            problems[name] = str(error)
+        except Misconfigured as error:
+            problems[name] = " ".join(filter(None, (problems.get(name), str(error))))
     found = {"models": models, "invalid": invalid, "problems": problems}
     return {key: value for key, value in found.items() if value or key == "models"}
 

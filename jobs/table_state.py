@@ -20,6 +20,7 @@ MAPPING = "delta.columnMapping.mode"
 """What says so in a table of an older protocol, which has no list of features."""
 CONSTRAINT = "delta.constraints."
 APPEND_ONLY = "delta.appendOnly"
+_FOREIGN = "it was not made by Lamplighter, or for another key. Choose another output.table."
 
 
 def unsupported(table: DeltaTable) -> list[str]:
@@ -31,7 +32,7 @@ def unsupported(table: DeltaTable) -> list[str]:
     return sorted(found)
 
 
-def is_supported(table: DeltaTable, path: Place) -> None:
+def must_be_supported(table: DeltaTable, path: Place) -> None:
     """Raise Misconfigured when the table has a feature that is not supported."""
     if found := unsupported(table):
         raise Misconfigured(
@@ -40,9 +41,9 @@ def is_supported(table: DeltaTable, path: Place) -> None:
         )
 
 
-def is_writable(table: DeltaTable, path: Place, columns: Collection[str] = ()) -> None:
+def must_be_writable(table: DeltaTable, path: Place, columns: Collection[str] = ()) -> None:
     """Raise Misconfigured when no commit of ours would pass, or one would do harm, or it has none of these columns."""
-    is_supported(table, path)
+    must_be_supported(table, path)
     if table.metadata().partition_columns != [PARTITION]:
         raise Misconfigured(f"{path.name} is not partitioned by {PARTITION} alone: {_FOREIGN}")
     types = {field.name: str(getattr(field.type, "type", field.type)) for field in table.schema().fields}
@@ -59,6 +60,3 @@ def is_writable(table: DeltaTable, path: Place, columns: Collection[str] = ()) -
         raise Misconfigured(
             f"{path.name} is append-only, and a partition is published by replacing it: set {APPEND_ONLY} to false."
         )
-
-
-_FOREIGN = "it was not made by Lamplighter, or for another key. Choose another output.table."

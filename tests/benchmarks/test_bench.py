@@ -47,7 +47,8 @@ def test_both_write_a_table_a_chart_and_all_figures(tmp_path: Path) -> None:
     assert (best["jobs_s"], best["of_limit_without_gates"]) == ({}, None)
     assert ours["of_limit_without_gates"] > ours["of_limit"] > 0
     assert list(ours["jobs_s"]) == JOBS
-    assert 0 <= ours["warm_s_median"] - sum(ours["jobs_s"].values()) < ours["warm_s_median"] / 2  # one warm run
+    beside_jobs = ours["warm_s_median"] - sum(ours["jobs_s"].values())  # of one warm run; all six are rounded
+    assert -0.005 < beside_jobs < ours["warm_s_median"] / 2
     assert {"processor", "cores", "at", "python", "numpy", "pyspark"} <= set(found["about"])
     assert "lamplighter local" in said
     run("growth.py", *little, "--designs", "lamplighter local on one core", *places)

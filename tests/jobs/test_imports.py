@@ -21,6 +21,7 @@ HEAVY = {
     "great_expectations",
     "matplotlib",
     "mlflow",
+    "pyarrow.dataset",
     "pyspark",
     "sklearn",
     "skops",
