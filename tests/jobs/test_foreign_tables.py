@@ -1,6 +1,7 @@
 """Tables that another tool has made, or has switched features on in: refused in one sentence, and left as they are."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from deltalake import DeltaTable, TableFeatures, write_deltalake
 
 from jobs.backfill import plan_backfill
 from jobs.errors import Misconfigured, Rejected
+from jobs.performance import performance
 from jobs.plan import plan
 from jobs.registry import open_registry
 from jobs.rescore import score_partition
@@ -59,6 +61,10 @@ def test_a_feature_that_is_not_supported_is_told_before_anything_is_scored(
     for day in (NEXT, DAY):  # the second is published already: whoever reads it is to know, too
         with pytest.raises(Misconfigured, match=f"^{path.name} uses {named}, which another tool has switched on"):
             plan(open_shop.job(day, "next"))
+    if which == 0:
+        job = open_shop.job(DAY)
+        with pytest.raises(Misconfigured, match=f"^{path.name} uses {named}, "):
+            performance(job.settings, job.spec, job.partition, datetime.now(UTC))
     (found,) = plan_backfill(open_shop.settings, open_registry(open_shop.settings), "toys", DAY, DAY).partitions
     assert found.why == f"The table {path.name} uses {named}, which is not supported here."
 
