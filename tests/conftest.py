@@ -51,6 +51,7 @@ engine: {name: local, workers: 2, rows_per_fragment: 1000}
 output: {table: toys}
 reject_budget: 0.05
 """
+SHADOWED = SPEC + "shadow: true\n"
 PIPELINE = """\
 import pandas as pd
 from sklearn.compose import make_column_transformer
@@ -236,6 +237,21 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_shop(trained_home: Path, tmp_path: Path) -> Shop:
     """A world of the test's own with a champion from 2026-01-15 on."""
     return copy_shop(trained_home, tmp_path / "world")
+
+
+@pytest.fixture(scope="session")
+def challenged_home(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world with version 1 in production and version 2 in staging; to be copied, not to be used."""
+    shop = copy_shop(trained_home, tmp_path_factory.mktemp("challenged") / "world")
+    shop.write_model(SHADOWED + "promotion: {to: staging}\n")
+    shop.retrain("2026-01-16")
+    return shop.root
+
+
+@pytest.fixture
+def challenged(challenged_home: Path, tmp_path: Path) -> Shop:
+    """A world of the test's own with a champion, and a challenger in the shadow."""
+    return copy_shop(challenged_home, tmp_path / "world")
 
 
 def copy_shop(source: Path, target: Path) -> Shop:

@@ -1,8 +1,5 @@
 """A challenger in the shadow scores what production scores, beside it, and can neither hold it up nor change it."""
 
-import shutil
-from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import SPEC, Shop, by_plan, copy_shop, rows_of
+from conftest import SHADOWED, SPEC, Shop
 from deltalake import DeltaTable
 
 from jobs.as_published import AsPublished
@@ -24,8 +21,7 @@ from jobs.predictor import load_predictor
 from jobs.publish import publish
 from jobs.registry import open_registry
 from jobs.rescore import score_partition
-from jobs.score import ScoreResult, score
-from jobs.scorer import Scorer, load_scorer
+from jobs.score import score
 from jobs.sweep import named_files, tables_of
 from jobs.table import predictions_path, published, shadow_path
 from jobs.treat import treat
@@ -33,21 +29,6 @@ from jobs.vacuum import vacuum
 from model_registry.steps import listen
 
 DAY, NEXT = "2026-01-16", "2026-01-17"
-SHADOWED = SPEC + "shadow: true\n"
-
-
-@pytest.fixture(scope="module")
-def challenged_home(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A world with version 1 in production and version 2 in staging; to be copied, not to be used."""
-    shop = copy_shop(trained_home, tmp_path_factory.mktemp("challenged") / "world")
-    shop.write_model(SHADOWED + "promotion: {to: staging}\n")
-    shop.retrain("2026-01-16")
-    return shop.root
-
-
-@pytest.fixture
-def challenged(challenged_home: Path, tmp_path: Path) -> Shop:
-    return copy_shop(challenged_home, tmp_path / "world")
 
 
 def rows(shop: Shop, where: Any = predictions_path, day: str = DAY) -> pd.DataFrame:
@@ -140,89 +121,6 @@ def test_a_challenger_that_has_seen_the_partition_does_not_score_it(challenged: 
     score_partition(job)
     assert "has seen data up to 2026-01-16" in job.recall("plan", Plan).no_shadow
     assert published(predictions_path(challenged.settings, job.spec))["2026-01-15"].shadow is None
-
-
-def test_a_challenger_that_cannot_score_is_a_sentence_and_production_is_published(
-    challenged: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job, calls = challenged.job(DAY), []
-
-    class NowAndThen(Scorer):
-        def score(self, *arguments: Any) -> Any:
-            calls.append(1)
-            if len(calls) == 2:
-                raise ZeroDivisionError("by the challenger, with 'secret' in row 17")
-            return super().score(*arguments)
-
-    monkeypatch.setattr("jobs.shadow.load_scorer", lambda files: NowAndThen(load_scorer(files).form))
-    challenged.write_sales(DAY, rows_of(date(2027, 1, 1)), "part-1.parquet")
-    result = score_partition(job)
-    assert len(calls) == 2
-    assert len(rows(challenged)) == 240
-    assert result.publication.shadow is None
-    said = by_plan(job).recall("score", ScoreResult).sentence()
-    assert "The shadow has none: ZeroDivisionError: by the challenger" in said
-    assert "secret" not in said
-    assert not list(shadow_path(challenged.settings, job.spec).rglob("*.parquet"))
-
-
-@pytest.fixture
-def its_files(challenged: Shop, tmp_path: Path) -> Iterator[Path]:
-    """The challenger's files in MLflow, which all worlds share, to be spoilt; there is no copy in the cache."""
-    version = open_registry(challenged.settings).store.version("toys", 2)
-    shutil.rmtree(challenged.settings.cache / version.digest)
-    files = Path(version.artifact_uri.removeprefix("file://"))
-    shutil.copytree(files, tmp_path / "as they were")
-    yield files
-    shutil.rmtree(files, ignore_errors=True)
-    shutil.copytree(tmp_path / "as they were", files)
-
-
-def test_a_challenger_with_spoilt_files_is_left_out(challenged: Shop, its_files: Path) -> None:
-    for path in its_files.rglob("features.json"):
-        path.write_text("{}")
-    result = score_partition(challenged.job(DAY))
-    assert result.publication.shadow is None
-    assert "changed after registration" in by_plan(challenged.job(DAY)).recall("score", ScoreResult).shadow_fault
-    assert len(rows(challenged)) == 120
-
-
-def test_a_challenger_whose_files_are_gone_is_left_out(challenged: Shop, its_files: Path) -> None:
-    shutil.rmtree(its_files)
-    result = score_partition(challenged.job(DAY))
-    assert result.publication.shadow is None
-    assert by_plan(challenged.job(DAY)).recall("score", ScoreResult).shadow_fault
-    assert len(rows(challenged)) == 120
-
-
-def test_a_challenger_whose_scores_have_another_shape_is_left_out(
-    challenged: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Odd(Scorer):
-        def score(self, *arguments: Any) -> Any:
-            return super().score(*arguments).reshape(-1, 1)
-
-    monkeypatch.setattr("jobs.shadow.load_scorer", lambda files: Odd(load_scorer(files).form))
-    published = score_partition(challenged.job(DAY)).publication
-    assert (published.shadow, published.rows_scored) == (None, 120)
-    assert "The shadow has none: " in by_plan(challenged.job(DAY)).recall("score", ScoreResult).sentence()
-
-
-@pytest.mark.parametrize("where", ["jobs.score.load_scorer", "jobs.shadow.load_scorer"])
-def test_a_challenger_that_needs_a_package_that_is_not_there_is_left_out(
-    challenged: Shop, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
-    digest = open_registry(challenged.settings).store.version("toys", 2).digest
-
-    def without_it(files: str) -> Scorer:
-        if files.endswith(digest):
-            raise ImportError("No module named lightgbm")
-        return load_scorer(files)
-
-    monkeypatch.setattr(where, without_it)
-    assert score_partition(challenged.job(DAY)).publication.shadow is None
-    assert "No module named lightgbm" in by_plan(challenged.job(DAY)).recall("score", ScoreResult).sentence()
-    assert len(rows(challenged)) == 120
 
 
 def test_scores_of_the_shadow_go_when_its_publication_is_replaced_by_one_without(challenged: Shop) -> None:

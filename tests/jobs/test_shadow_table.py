@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from jobs.backfill import State, plan_backfill
 from jobs.registry import open_registry
 from jobs.rescore import score_partition
+from jobs.scorer import Scorer, load_scorer
 from jobs.status import status
 from jobs.table import LOG, predictions_path, published, shadow_path
 
@@ -63,6 +64,20 @@ def test_a_full_disk_is_everybodys_also_when_the_shadows_scores_follow(
     monkeypatch.setattr("jobs.follow._follow_in_shadow", full)
     with pytest.raises(OSError, match="No space left"):
         score_partition(open_shop.job(DAY))
+
+
+@pytest.mark.parametrize("where", ["jobs.score.load_scorer", "jobs.shadow.load_scorer"])
+def test_a_lack_of_memory_is_everybodys(challenged: Any, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    digest = open_registry(challenged.settings).store.version("toys", 2).digest
+
+    def too_large(files: str) -> Scorer:
+        if files.endswith(digest):
+            raise MemoryError
+        return load_scorer(files)
+
+    monkeypatch.setattr(where, too_large)
+    with pytest.raises(MemoryError):
+        score_partition(challenged.job(NEXT))
 
 
 @pytest.mark.parametrize("harm", HARM)
