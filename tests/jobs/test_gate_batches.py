@@ -22,7 +22,7 @@ from jobs.spec import InputCheck
 from model_registry.evidence import Check
 
 DAY = "2026-01-16"
-ROWS = 90
+ROWS = 60
 
 
 def table() -> pa.Table:
