@@ -17,13 +17,17 @@ from model_registry.metric_gate import Action, Decision
 from model_registry.requests import Approval, Outcome, PromotionResult, Request
 from model_registry.resolution import named, number_called
 from model_registry.store import Stage
+from model_registry.timeline import effective
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobs.context import JobContext
     from jobs.settings import Settings
     from jobs.spec import ModelSpec
     from model_registry.promotion import Registry
     from model_registry.store import Version
+    from model_registry.timeline import Promotion
 
 LONGEST_REASON = 2_000
 LONGEST_NAME = 200
@@ -81,7 +85,10 @@ class Wish:
 
 @dataclass(frozen=True)
 class RollBackResult:
-    """What a roll back did, and the partitions that readers still see by the withdrawn version, oldest first."""
+    """What a roll back did, and the partitions that readers still see by the withdrawn version, oldest first.
+
+    `kept` counts those that are left out, as the version stays the one in production when they begin.
+    """
 
     outcome: Outcome
     version: int | None
@@ -89,6 +96,7 @@ class RollBackResult:
     effective_from: datetime | None
     partitions: tuple[str, ...]
     words: str
+    kept: int = 0
 
     def sentence(self) -> str:
         """The result for a person, and what to do next."""
@@ -98,6 +106,8 @@ class RollBackResult:
 
     def told(self) -> str:
         """What was done, and what the withdrawn version has published."""
+        if not self.partitions and self.kept:
+            return f"{self.words} Version {self.withdrawn} keeps what it scored before: {self.kept} of the partitions."
         if not self.partitions:
             return f"{self.words} No partition that readers see was scored by version {self.withdrawn}."
         listed = ", ".join(self.partitions[:20]) + (", ..." if len(self.partitions) > 20 else "")
@@ -164,10 +174,14 @@ def roll_back(wish: Wish) -> RollBackResult:
         bad = named(registry, wish.model, wish.version).number if number is None else number
     result = registry.roll_back(wish.model, wish.request(Stage.production), bad, wish.since)
     touched = published_by(wish.settings, spec, result.withdrawn)
-    since = result.effective_from
-    keys = tuple(p.partition for p in touched if since is None or _start(spec, p) >= since)
+    with registry.ledger.reading() as session:
+        history = session.history(wish.model, Stage.production)
+    keys = [p.partition for p in touched if not _stays(spec, p, history)]
     version = result.version.number if result.version else None
-    return RollBackResult(result.outcome, version, result.withdrawn, result.effective_from, keys, result.sentence)
+    kept = len(touched) - len(keys)
+    return RollBackResult(
+        result.outcome, version, result.withdrawn, result.effective_from, tuple(keys), result.sentence, kept
+    )
 
 
 def report_of(wish: Wish) -> ReportText:
@@ -213,5 +227,11 @@ def _approval(spec: ModelSpec) -> Approval:
     return spec.promotion.approval
 
 
-def _start(spec: ModelSpec, publication: Publication) -> datetime:
-    return spec.source.calendar.parse(publication.partition).start
+def _stays(spec: ModelSpec, publication: Publication, history: Sequence[Promotion]) -> bool:
+    """Whether the version that published a partition is the one in production when that begins."""
+    try:
+        start = spec.source.calendar.parse(publication.partition).start
+    except Misconfigured:  # published when the spec had another calendar
+        return False
+    row = effective(history, start)
+    return row is not None and row.version == publication.version

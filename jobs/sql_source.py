@@ -8,7 +8,7 @@ changes in the database meanwhile has another digest. They lie below the tables,
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -33,7 +33,7 @@ from jobs.steps import step
 from jobs.storage import Place, keep_bytes, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from jobs.partition import Partition
     from jobs.spec import ModelSpec
@@ -200,7 +200,8 @@ def _only_instants(connection: sa.Connection, spec: ModelSpec, stored: Stored) -
     if column is None or not isinstance(column.type, sa.DateTime | sa.Date):
         return
     text = sa.type_coerce(column, sa.Text())
-    odd = text.is_not(None) & ((sa.func.typeof(text) != "text") | sa.func.julianday(text).is_(None))
+    dated = text.like("____-__-__%") & sa.func.julianday(text).is_not(None)  # which takes 10:30 and now, too
+    odd = text.is_not(None) & ((sa.func.typeof(text) != "text") | ~dated)
     if connection.execute(sa.select(sa.literal(1)).where(odd).limit(1)).first() is not None:
         raise Rejected(
             f"{stored.path}: the column {spec.source.column} has a value that is no instant as text, such as "
@@ -232,21 +233,24 @@ def _ranges(connection: sa.Connection, spec: ModelSpec, stored: Stored, partitio
     asked = _ask(connection, spec, stored, partition)
     size, where = spec.engine.rows_per_fragment, f"{stored.path} {partition}"
     held: list[pa.Table] = []
-    for rows in _fetched(connection, asked, min(size, CHUNK), where):
-        held.append(to_arrow(rows, asked.schema, where))
-        while sum(map(len, held)) >= size:
-            together = pa.concat_tables(held)
-            yield together.slice(0, size).combine_chunks()
-            held = [together.slice(size)]
+    with closing(_fetched(connection, asked, min(size, CHUNK), where)) as fetched:
+        for rows in fetched:
+            held.append(to_arrow(rows, asked.schema, where, spec.key))
+            while sum(map(len, held)) >= size:
+                together = pa.concat_tables(held)
+                yield together.slice(0, size).combine_chunks()
+                held = [together.slice(size)]
     if any(map(len, held)):
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _fetched(connection: sa.Connection, asked: _Asked, size: int, where: str) -> Iterator[list[tuple[Any, ...]]]:
+def _fetched(
+    connection: sa.Connection, asked: _Asked, size: int, where: str
+) -> Generator[list[tuple[Any, ...]], None, None]:
     try:
-        found = connection.execute(asked.statement, execution_options={"yield_per": size})  # the server keeps the rest
-        for rows in found.partitions():
-            yield [tuple(row) for row in rows]
+        with connection.execute(asked.statement, execution_options={"yield_per": size}) as found:  # the server has more
+            for rows in found.partitions():
+                yield [tuple(row) for row in rows]
     except DataError as error:
         beyond = None if getattr(error.orig, "sqlstate", None) else _beyond_the_calendar(connection, asked)
         if beyond is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -24,12 +24,21 @@ _ON = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _AT = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?", re.ASCII)
 
 
-def to_arrow(rows: list[tuple[Any, ...]], schema: pa.Schema, where: str) -> pa.Table:
-    """Rows of a database as a table. Raises Rejected, naming the column, for a value that is not of its type."""
+def to_arrow(rows: list[tuple[Any, ...]], schema: pa.Schema, where: str, key: Collection[str] = ()) -> pa.Table:
+    """Rows of a database as a table. Raises Rejected, naming the column, for a value that is not of its type.
+
+    A decimal without a precision is a double, which some columns of a `key` do not survive: these are refused, too.
+    """
     columns = []
     for number, field in enumerate(schema):
+        values = [row[number] for row in rows]
+        if field.name in key and pa.types.is_floating(field.type) and not all(map(_survives, values)):
+            raise Rejected(
+                f"{where}: the column {field.name} of the key has a number with more digits than a double can hold, "
+                f"and its type has no precision of up to 38: cast it to a whole number, to NUMERIC(38, 0) or to text."
+            )
         try:
-            columns.append(pa.array(_of_type([row[number] for row in rows], field.type), field.type))
+            columns.append(pa.array(_of_type(values, field.type), field.type))
         except (pa.ArrowException, TypeError, ValueError, ArithmeticError):
             raise Rejected(
                 f"{where}: the column {field.name} has a value that is no {field.type}: deliver it with one type."
@@ -48,10 +57,18 @@ def _of_type(values: list[Any], kind: pa.DataType) -> list[Any]:
     return [value if (make := takes.get(type(value))) is None else make(value) for value in values]
 
 
+def _survives(value: Any) -> bool:
+    """Whether a number comes back from a double: as it is, or in the fewest digits that mean this double."""
+    if not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
+        return True
+    double = float(value)
+    return double == value or (math.isfinite(double) and Decimal(repr(double)) == value)
+
+
 def _takes(kind: pa.DataType) -> dict[type, _Make]:
     """The types of Python's that a column takes, and what is made of a value of one; nothing where it says None."""
     if pa.types.is_decimal(kind):
-        return {Decimal: None, int: Decimal, float: partial(_decimal, scale=kind.scale)}
+        return {Decimal: _or_null, int: Decimal, float: partial(_decimal, scale=kind.scale)}
     if pa.types.is_timestamp(kind):
         return {datetime: None, str: _instant} if kind.tz is None else {datetime: None}
     known: dict[pa.DataType, dict[type, _Make]] = {
@@ -63,6 +80,11 @@ def _takes(kind: pa.DataType) -> dict[type, _Make]:
         pa.binary(): {bytes: None},
     }
     return known.get(kind, {})
+
+
+def _or_null(value: Decimal) -> Decimal | None:
+    """PostgreSQL has a NaN among decimals, and Arrow has none."""
+    return None if value.is_nan() else value
 
 
 def _decimal(value: float, scale: int) -> Decimal:

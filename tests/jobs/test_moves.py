@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from conftest import SPEC
 
 from jobs.errors import Misconfigured, MissingPartition, Rejected
 from jobs.moves import (
@@ -94,6 +95,28 @@ def test_a_roll_back_from_a_given_day_lists_from_there(two: Any) -> None:
     registry = open_registry(two.settings)
     found = [registry.champion("toys", datetime(2026, 1, day, tzinfo=UTC)) for day in (20, 21)]
     assert [version.number for version in found if version] == [2, 1]
+    rescore(two.settings, "toys", done.partitions, "roll back of 2")
+    again = roll_back(_wish(two, since=datetime(2026, 1, 21, tzinfo=UTC)))
+    assert (again.partitions, again.kept) == ((), 1)
+    assert again.sentence().endswith("Version 2 keeps what it scored before: 1 of the partitions.")
+
+
+def test_a_roll_back_lists_what_a_backfill_scored_for_days_before_the_version_began(open_shop: Any) -> None:
+    open_shop.write_model(SPEC + "promotion: {to: staging}\n")
+    open_shop.retrain("2026-01-16")
+    promote_version(_wish(open_shop, "2", since=datetime(2026, 1, 20, tzinfo=UTC)))
+    rescore(open_shop.settings, "toys", ["2026-01-18", "2026-01-19", "2026-01-20"], "a backfill", "2")
+    done = roll_back(_wish(open_shop))
+    assert (done.withdrawn, done.effective_from) == (2, datetime(2026, 1, 20, tzinfo=UTC))
+    assert done.partitions == ("2026-01-18", "2026-01-19", "2026-01-20")
+    rescore(open_shop.settings, "toys", done.partitions, "roll back of 2")
+    assert set(_seen(open_shop).values()) == {1}
+
+
+def test_a_roll_back_lists_partitions_of_a_calendar_of_before(two: Any) -> None:
+    two.write_model(SPEC.replace("every: day", "every: hour"))
+    done = roll_back(_wish(two))
+    assert (done.outcome, done.partitions) == (Outcome.rolled_back, ("2026-01-20", "2026-01-21"))
 
 
 def test_a_roll_back_by_a_semantic_version(two: Any) -> None:

@@ -98,6 +98,17 @@ def test_a_key_that_is_not_of_its_columns_type_is_refused(in_sqlite: Rows) -> No
         in_sqlite.read("toy_id")
 
 
+@pytest.mark.parametrize("number", [123_456_789_012_345_678, 2**53 + 1, "0.1234567890123456789"])
+def test_a_key_that_a_double_cannot_hold_is_refused(in_postgresql: Rows, number: Any) -> None:
+    in_postgresql.make("double precision", None, None, key="numeric")
+    in_postgresql.execute("UPDATE sales SET toy_id = 12.3 WHERE toy_id = 1")
+    assert in_postgresql.read("toy_id") == [(0.0,), (12.3,)]
+    in_postgresql.execute(f"UPDATE sales SET toy_id = {number} WHERE toy_id = 0")
+    with pytest.raises(Rejected, match="the column toy_id of the key has a number with more digits than a double"):
+        in_postgresql.read("toy_id")
+    assert len(in_postgresql.read("toy_id", query="SELECT toy_id::text, day, colour, found FROM sales")) == 2
+
+
 @pytest.mark.parametrize(
     ("declared", "values", "expected"),
     [
@@ -205,6 +216,7 @@ def test_a_column_whose_type_is_not_read_is_told_where_it_is_asked_for(
         ("numeric(5, -2)", 1_234_567, Decimal(1_234_600)),
         ("numeric(2, 5)", Decimal("0.00012"), Decimal("0.00012")),
         ("numeric(37, -2)", 1_234_567, 1_234_600.0),
+        ("numeric(9, 2)", Decimal("NaN"), None),
     ],
 )
 def test_a_decimal_of_another_scale_than_parquet_has_is_read(
@@ -249,7 +261,7 @@ def test_columns_that_no_job_reads_are_left_where_they_are(sql: Any) -> None:
         assert set(pq.read_schema(file.path).names) == expected
 
 
-@pytest.mark.parametrize("odd", ["2026-1-16 10:00", "16.01.2026", 1768557600, b"\x00", "Grace"])
+@pytest.mark.parametrize("odd", ["2026-1-16 10:00", "16.01.2026", 1768557600, b"\x00", "Grace", "10:30", "now"])
 @pytest.mark.parametrize("declared", ["DATETIME", "DATE"])
 def test_a_row_that_no_partition_would_have_is_told_of(in_sqlite: Rows, declared: str, odd: Any) -> None:
     in_sqlite.make("REAL", 1.0, 2.0)
