@@ -41,23 +41,23 @@ class PartitionSchedule:
 
     def tick(self, partition: Partition) -> datetime:
         """When the partition is run (UTC)."""
-        calendar = self.calendar
-        return self._from_local(self._next(calendar.local(calendar.after(partition) if self.ended else partition)))
+        return self._from_local(self._tick(partition))
 
     def is_due(self, partition: Partition, now: datetime) -> bool:
         """Whether the partition has begun (or ended) by `now`, so that a run of it makes sense at all."""
         return self._anchor(partition) <= now
 
     def newest(self, now: datetime) -> Partition:
-        """The first of the partitions that are run at the last tick up to `now`."""
+        """The first of the partitions that are run at the last tick up to `now` that runs any."""
         last = self._previous(self._local(now) + timedelta(seconds=1))
         while self._from_local(last) > now:  # the clock change repeats this hour, or had left it out
             last = self._previous(last)
-        before = self._from_local(self._previous(last))
-        found = self.calendar.starting_at_or_after(before - timedelta(days=2))
-        while self._anchor(found) <= before:
-            found = self.calendar.after(found)
-        return found
+        due = self.calendar.before(self._beginning_after(self._from_local(last)))
+        return self._beginning_after(self._from_local(self._previous(self._tick(due))))
+
+    def since(self, instant: datetime) -> Partition:
+        """The first of the partitions that are run at `instant` or later."""
+        return self._beginning_after(self._from_local(self._previous(self._next(self._local(instant)))))
 
     def deadline(self, partition: Partition, clock: time) -> datetime:
         """The first instant (UTC) at or after the partition's tick at which the clock of the zone shows `clock`."""
@@ -65,6 +65,18 @@ class PartitionSchedule:
         local = datetime.combine(self._local(tick).date(), clock)
         found = self._from_local(local)
         return found if found >= tick else self._from_local(local + timedelta(days=1))
+
+    def _tick(self, partition: Partition) -> datetime:
+        """The tick of a partition as the clock of the zone shows it."""
+        calendar = self.calendar
+        return self._next(calendar.local(calendar.after(partition) if self.ended else partition))
+
+    def _beginning_after(self, instant: datetime) -> Partition:
+        """The first partition that begins (or ends) after `instant`."""
+        found = self.calendar.starting_at_or_after(instant - timedelta(days=2))
+        while self._anchor(found) <= instant:
+            found = self.calendar.after(found)
+        return found
 
     def _anchor(self, partition: Partition) -> datetime:
         return partition.end if self.ended else partition.start

@@ -52,7 +52,8 @@ class Schedules(Part):
     """Last day whose partitions are scheduled; runs by hand and backfills do not mind."""
     catch_up: bool = False
     """Whether the scheduler runs what was missed for longer than a week, too: since a DAG was paused, or since `start`
-    when it is new. Of the last week it leaves nothing out."""
+    when it is new. Without, one that has run before leaves out nothing of the last week, and a new one begins with the
+    newest partition (on a weekly cron, with those of the week)."""
 
     def faults(self, every: Every) -> list[str]:
         """What does not go together, in words."""

@@ -7,8 +7,9 @@ ticks a day does a day several times, and every hourly one does an hour twice wh
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from airflow.exceptions import InvalidPartitionKeyError
 from airflow.sdk.timezone import coerce_datetime, utcnow
@@ -47,10 +48,10 @@ class PartitionTimetable(CronPartitionTimetable):
         return cls(PartitionSchedule(data["cron"], calendar, data["ended"]))
 
     def next_dagrun_info_v2(self, *, last_dagrun_info: DagRunInfo | None, restriction: Any) -> DagRunInfo | None:
-        """The run after the last one; without catch-up not one that was due more than a week ago.
+        """The run after the last one; without catch-up what was due over a week ago only if it is newest.
 
-        Airflow asks again each time when it reads the DAG, also while as many runs are at work as may be, and after it
-        was down: what was due in the meantime is not to be left out then.
+        A DAG that never ran begins with the newest. Airflow asks again each time when it reads the DAG, also while as
+        many runs are at work as may be, and after it was down: what was due in the meantime is not to be left out then.
         """
         calendar, now = self.schedule.calendar, utcnow()
         candidates = []
@@ -61,8 +62,11 @@ class PartitionTimetable(CronPartitionTimetable):
             earliest = self.localize_partition_datetime(restriction.earliest)
             if following is None or following.start < earliest:
                 candidates.append(calendar.starting_at_or_after(earliest))
-        if not candidates or not (restriction.catchup or self._within_reach(following, now)):
+        if not candidates or not (restriction.catchup or following):
             candidates.append(self.schedule.newest(now))
+        elif not restriction.catchup:
+            week = self.schedule.since(now - FORGOTTEN_AFTER)
+            candidates.append(min(week, self.schedule.newest(now), key=lambda partition: partition.start))
         found = max(candidates, key=lambda partition: partition.start)
         if restriction.latest is not None and found.start > self._last_instant(restriction.latest):
             return None
@@ -80,6 +84,11 @@ class PartitionTimetable(CronPartitionTimetable):
             yield _info(at, at.start)
             at = calendar.after(at)
 
+    def localize_partition_datetime(self, dt: datetime) -> Any:
+        """See `Timetable.localize_partition_datetime`: a time that the clock shows twice is the first of the two."""
+        local = dt.replace(tzinfo=ZoneInfo(self.schedule.calendar.timezone), fold=0)
+        return coerce_datetime(local.astimezone(UTC))
+
     def _following(self, last: DagRunInfo | None) -> Partition | None:
         """The partition after that of the last run, whose key may be one of a calendar that the spec had before."""
         if last is None or last.partition_key is None:
@@ -90,9 +99,6 @@ class PartitionTimetable(CronPartitionTimetable):
         except Misconfigured:
             began = last.partition_date
             return None if began is None else calendar.starting_at_or_after(began + timedelta(microseconds=1))
-
-    def _within_reach(self, following: Partition | None, now: datetime) -> bool:
-        return following is not None and self.schedule.tick(following) >= now - FORGOTTEN_AFTER
 
     def _decode_partition_date(self, partition_key: str) -> datetime:
         try:

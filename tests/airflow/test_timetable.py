@@ -102,6 +102,28 @@ def test_a_backfill_by_hours_over_the_clock_changes_has_the_hours_that_there_are
     assert keys(1, 11) == ["00", "01", "02", "03", "04"]
 
 
+@pytest.mark.parametrize(
+    ("every", "zone", "first", "last", "expected"),
+    [
+        (Every.hour, "Europe/Berlin", "2026-10-25T02", "2026-10-25T03", ["02", "03"]),
+        (Every.hour, "Europe/Berlin", "2026-10-25T01", "2026-10-25T02", ["01", "02"]),
+        (Every.hour, "America/New_York", "2026-11-01T01", "2026-11-01T01", ["01"]),
+        (Every.hour, "Australia/Lord_Howe", "2026-04-05T01", "2026-04-05T02", ["01", "02"]),
+        (Every.day, "America/Havana", "2026-11-01T00", "2026-11-02T00", ["01", "02"]),
+        (Every.day, "Atlantic/Azores", "2026-10-25T00", "2026-10-25T00", ["25"]),
+    ],
+)
+def test_a_backfill_may_begin_with_what_the_clock_shows_twice(
+    every: Every, zone: str, first: str, last: str, expected: list[str]
+) -> None:
+    timetable = made("0 2 * * *", zone, every, ended=True)
+    earliest, latest = (
+        datetime.fromisoformat(f"{at}:00+00:00") for at in (first, last)
+    )  # Airflow hands clocks over so
+    found = timetable.iter_partition_dagrun_infos(earliest=earliest.replace(fold=1), latest=latest)
+    assert [str(info.partition_key)[-2:] for info in found] == expected
+
+
 def test_after_a_backfill_the_schedule_goes_on_behind_it_and_repeats_nothing() -> None:
     timetable = made("0 0 * * *", "UTC", Every.day, ended=True)
     (last,) = timetable.iter_partition_dagrun_infos(
@@ -143,7 +165,7 @@ def test_a_day_without_a_midnight_is_run_when_it_begins_or_ends(zone: str, ended
         assert timetable.schedule.newest(run.run_after) == partition
 
 
-@pytest.mark.parametrize(("behind", "expected"), [(3, "2026-03-05"), (6, "2026-03-05"), (9, "2026-03-13")])
+@pytest.mark.parametrize(("behind", "expected"), [(3, "2026-03-05"), (6, "2026-03-05"), (9, "2026-03-07")])
 def test_without_catch_up_nothing_of_the_last_week_is_left_out(
     monkeypatch: pytest.MonkeyPatch, behind: int, expected: str
 ) -> None:
@@ -155,6 +177,29 @@ def test_without_catch_up_nothing_of_the_last_week_is_left_out(
         earliest=datetime(2026, 3, 4, tzinfo=UTC), latest=datetime(2026, 3, 4, tzinfo=UTC)
     )
     found = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=TimeRestriction(START, None, False))
+    assert found is not None
+    assert found.partition_key == expected
+
+
+def test_without_catch_up_a_monthly_tick_of_long_ago_is_run_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamplighter_airflow.timetable.utcnow", lambda: pendulum.datetime(2026, 3, 20, 9))
+    timetable = made("0 6 1 * *", "UTC", Every.day, ended=True)
+    (last,) = timetable.iter_partition_dagrun_infos(
+        earliest=datetime(2026, 1, 4, tzinfo=UTC), latest=datetime(2026, 1, 4, tzinfo=UTC)
+    )
+    found = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=TimeRestriction(START, None, False))
+    assert found is not None
+    assert (found.partition_key, found.run_after) == ("2026-02-01", pendulum.datetime(2026, 3, 1, 6))
+
+
+@pytest.mark.parametrize(("ended", "expected"), [(True, "2026-03-10"), (False, "2026-03-11")])
+@pytest.mark.parametrize("cron", ["0 */2 * * *", "0 6 * * *", "0 2,6 * * *"])
+def test_a_new_dag_begins_with_the_newest_partition_however_often_its_cron_ticks(
+    monkeypatch: pytest.MonkeyPatch, cron: str, ended: bool, expected: str
+) -> None:
+    monkeypatch.setattr("lamplighter_airflow.timetable.utcnow", lambda: pendulum.datetime(2026, 3, 11, 9))
+    timetable = made(cron, "UTC", Every.day, ended=ended)
+    found = timetable.next_dagrun_info_v2(last_dagrun_info=None, restriction=TimeRestriction(START, None, False))
     assert found is not None
     assert found.partition_key == expected
 
