@@ -29,6 +29,7 @@ from jobs.table import (
     rejected_path,
     shadow_path,
 )
+from jobs.table_state import must_have_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,7 +126,8 @@ def diff(job: JobContext, before: int | None = None, after: int | None = None, *
 
 def _diff(job: JobContext, old: Publication, new: Publication, *, shadow: bool) -> Diff:
     path = predictions_path(job.settings, job.spec)
-    files = _files(path, old), _shadow_files(job, old) if shadow else _files(path, new)
+    key = job.spec.key
+    files = _files(path, old, key), _shadow_files(job, old) if shadow else _files(path, new, key)
     buckets = buckets_for(max(old.rows_scored, new.rows_scored))
     sides = [spread(side, job.spec.key, buckets) for side in files]
     found = _compare(sides[0], sides[1], job.spec.key)
@@ -192,9 +194,12 @@ def _seen(found: Sequence[Publication], at: int | None, what: str) -> Publicatio
     return seen[-1]
 
 
-def _files(path: Place, side: Publication) -> list[Place]:
+def _files(path: Place, side: Publication, key: Sequence[str]) -> list[Place]:
     table = open_table(path, side.table_version)
-    return [] if table is None else files_of(table, path, PARTITION, side.partition)
+    if table is None:
+        return []
+    must_have_key(table, path, key)
+    return files_of(table, path, PARTITION, side.partition)
 
 
 def _shadow_files(job: JobContext, side: Publication) -> list[Place]:

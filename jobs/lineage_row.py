@@ -15,6 +15,7 @@ from jobs.errors import Misconfigured
 from jobs.own_files import checked, files_kept
 from jobs.storage import Place, arrow
 from jobs.table import PARTITION, open_table, predictions_path, rejected_path, shadow_path
+from jobs.table_state import must_have_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +106,7 @@ def _read(path: Place, table_version: int | None, partition: str, key: dict[str,
     table = open_table(path, table_version) if table_version is not None else None
     if table is None:
         return []
+    must_have_key(table, path, list(key))
     rows = table.to_pyarrow_dataset()
     wanted = (pc.field(PARTITION) == partition) & _wanted(rows.schema, key)
     found: list[dict[str, Any]] = rows.to_table(filter=wanted, fragment_scan_options=checked()).to_pylist()

@@ -14,7 +14,7 @@ from jobs.metrics import measure
 from jobs.own_files import checked, files_kept
 from jobs.spec_file import load_pipeline_module
 from jobs.table import PARTITION, open_table, predictions_path
-from jobs.table_state import must_be_supported
+from jobs.table_state import must_be_supported, must_have_key
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,14 +36,15 @@ class Performance:
 def performance(settings: Settings, spec: ModelSpec, partition: Partition, as_of: datetime) -> Performance:
     """Join the published scores of a partition with the labels known at `as_of`, and measure them.
 
-    Raises Misconfigured when the partition is not published or another tool has switched a feature on in its table that
-    is not supported, MissingPartition when it has no labels yet.
+    Raises Misconfigured when the partition is not published, or its table has another key or a feature that is not
+    supported, MissingPartition when it has no labels yet.
     """
     path = predictions_path(settings, spec)
     table = open_table(path)
     if table is None:
         raise Misconfigured(f"{spec.model} has no published predictions yet.")
     must_be_supported(table, path)
+    must_have_key(table, path, spec.key)
     wanted = {"columns": [*spec.key, "score"], "filter": pc.field(PARTITION) == partition.key}
     with files_kept(path, spec.model, partition.key):
         scores = table.to_pyarrow_dataset().to_table(**wanted, fragment_scan_options=checked())

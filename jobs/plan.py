@@ -17,7 +17,7 @@ from jobs.spec import ModelSpec
 from jobs.spec_file import code_digest
 from jobs.steps import step
 from jobs.table import Publication, app_id, newest_first, open_table, predictions_path, publication_in, rejected_path
-from jobs.table_state import must_be_supported, must_be_writable
+from jobs.table_state import must_be_supported, must_be_writable, must_have_key
 from model_registry.errors import LamplighterError
 from model_registry.resolution import challenger, resolve
 from model_registry.roll_back import withdrawals
@@ -92,10 +92,12 @@ def plan(job: JobContext, selector: str = "as-of") -> Plan:
     published.
     """
     spec, partition, before = job.spec, job.partition, _kept(job)
-    lost = _lost(job)
-    behind = _left_behind(job)
     path = predictions_path(job.settings, spec)
     table = open_table(path)  # first: whoever publishes from here on has perhaps seen a newer version, or newer rows
+    if table is not None:
+        must_have_key(table, path, spec.key)
+    lost = _lost(job)
+    behind = _left_behind(job)
     registry = job.registry()
     gone = withdrawals(registry.ledger, spec.model)  # before: one that is rolled back from here on is not asked for
     version = resolve(registry, spec.model, selector, partition.start)

@@ -41,6 +41,16 @@ def must_be_supported(table: DeltaTable, path: Place) -> None:
         )
 
 
+def must_have_key(table: DeltaTable, path: Place, key: Collection[str]) -> None:
+    """Raise Misconfigured when predictions are published with another key: the columns before the score."""
+    names = [field.name for field in table.schema().fields]
+    if "score" in names and (found := names[: names.index("score")]) and set(found) != set(key):
+        raise Misconfigured(
+            f"{path.name} has the key {', '.join(found)}, and the spec {', '.join(key)}: its readers join by the one "
+            f"that it has. Choose another output.table for a new key."
+        )
+
+
 def must_be_writable(table: DeltaTable, path: Place, columns: Collection[str] = ()) -> None:
     """Raise Misconfigured when no commit of ours would pass, or one would do harm, or it has none of these columns."""
     must_be_supported(table, path)

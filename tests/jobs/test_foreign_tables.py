@@ -8,16 +8,19 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from conftest import SPEC
 from deltalake import DeltaTable, TableFeatures, write_deltalake
 
 from jobs.backfill import plan_backfill
+from jobs.diff import diff
 from jobs.errors import Misconfigured, Rejected
+from jobs.lineage_row import find_row
 from jobs.performance import performance
 from jobs.plan import plan
 from jobs.registry import open_registry
 from jobs.rescore import score_partition
 from jobs.status import status
-from jobs.table import LOG, history, open_table, predictions_path, rejected_path
+from jobs.table import LOG, history, open_table, predictions_path, published, rejected_path
 
 DAY, NEXT = "2026-01-16", "2026-01-17"
 ROWS = {"toy_id": ["x"], "score": [0.5], "model_version": pa.array([1], pa.int32())}
@@ -47,6 +50,32 @@ def test_a_table_of_another_origin_is_refused_by_its_plan(
         plan(open_shop.job(DAY))
     assert str(told.value) == says + FOREIGN
     assert DeltaTable(path).version() == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [("toy_id", "toy_id, colour"), ("toy_id, colour", "toy_id")])
+def test_a_new_key_needs_a_new_table(open_shop: Any, before: str, after: str) -> None:
+    open_shop.write_model(SPEC.replace("key: [toy_id]", f"key: [{before}]"))
+    for run, rows in (("first", 50), ("second", 40)):
+        open_shop.write_sales(DAY, pd.read_parquet(open_shop.sales(DAY)).dropna().head(rows))
+        score_partition(open_shop.job(DAY, run))
+    open_shop.write_model(SPEC.replace("key: [toy_id]", f"key: [{after}]"))
+    job = open_shop.job(DAY, "third")
+    says = f"^toys has the key {before}, and the spec {after}: its readers join by the one that it has. Choose another"
+    key = ["x"] * len(job.spec.key)
+    (there,) = published(predictions_path(job.settings, job.spec)).values()
+    for work in (
+        lambda: plan(job),
+        lambda: plan(open_shop.job(NEXT)),
+        lambda: diff(job),
+        lambda: performance(job.settings, job.spec, job.partition, datetime.now(UTC)),
+        lambda: find_row(job.settings, job.spec, there, key),
+    ):
+        with pytest.raises(Misconfigured, match=says):
+            work()
+    reordered = "toy_id" if before == "toy_id" else "colour, toy_id"
+    open_shop.write_model(SPEC.replace("key: [toy_id]", f"key: [{reordered}]"))
+    score_partition(open_shop.job(DAY, "fourth"))
+    assert set(DeltaTable(tables(open_shop)[0]).to_pandas().notna().sum()) == {40}
 
 
 @pytest.mark.parametrize("feature", ["RowTracking", "DomainMetadata", "IdentityColumns", "DeletionVectors"])
