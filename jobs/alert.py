@@ -34,23 +34,26 @@ class Alert:
 
 
 def partition_is_late(model: str, partition: str, deadline: str, env: Mapping[str, str] | None = None) -> str:
-    """Raise an alert unless the partition is published by now; returns what was said."""
-    from jobs.table import predictions_path, publication_of
+    """Raise an alert unless the partition is published by now, and readers see it; returns what was said."""
+    from jobs.as_published import AsPublished
 
     there, why = None, ""
     try:
         settings = Settings.from_environment(env)
-        spec = load_spec(settings.models, model)
-        there = publication_of(predictions_path(settings, spec), partition)
+        seen = AsPublished(settings, load_spec(settings.models, model))
+        there = next((found for found in reversed(seen.publications) if found.partition == partition), None)
+        if there is not None:
+            why = seen.why_not(there)
     except Exception as error:  # noqa: BLE001 - whatever keeps us from looking, keeps the night from its work, too
-        why = f" Whether it is cannot be told: {in_brief(error)}."
-    if there is not None:
+        there, why = None, f"Whether it is cannot be told: {in_brief(error)}."
+    if there is not None and not why:
         said = f"{model} {partition} is published by version {there.version}: no alert."
         log.info(said)
         return said
-    message = (
-        f"{model} {partition} is not published, and was to be by {deadline}: look at score_{model} in Airflow.{why}"
-    )
+    message = f"{model} {partition} is not published, and was to be by {deadline}: look at score_{model} in Airflow."
+    if there is not None:
+        message = f"{model} {partition} is not what version {there.version} published any more: score it again."
+    message = f"{message} {why}".rstrip()
     send(Alert("deadline", model, partition, message), env)
     return message
 

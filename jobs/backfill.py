@@ -213,18 +213,20 @@ class _Look:
             raise
         except LamplighterError as error:
             return PlannedPartition(partition.key, State.refused, str(error), rows)
-        state, why = self._compared(partition, found, version, there)
+        states, why = self._compared(partition, found, version, there)
         seconds = None if self.rate is None else self.rate * rows
-        return PlannedPartition(partition.key, state, why, rows, version.number, seconds, state in self.only)
+        chosen = not self.only.isdisjoint(states)
+        return PlannedPartition(partition.key, states[0], why, rows, version.number, seconds, chosen)
 
     def _compared(
         self, partition: Partition, found: Input, version: Version, there: Publication | None
-    ) -> tuple[State, str]:
+    ) -> tuple[tuple[State, ...], str]:
+        """All that there is to say of a partition that could be scored, the state that is shown first; and why."""
         failed = unfinished(self.settings, self.spec.model, partition.key)
         if there is None:
-            return (State.failed, failed) if failed else (State.missing, "It was never published.")
+            return ((State.failed, State.missing), failed) if failed else ((State.missing,), "It was never published.")
         if altered := self.seen.why_not(there) or self.seen.why_not_in_database(there):
-            return State.missing, altered
+            return (State.missing,), altered
         changed: dict[State, str] = {}
         if (there.version, there.digest) != (version.number, version.digest):
             changed[State.stale_model] = f"version {there.version} is to be replaced by version {version.number}"
@@ -233,7 +235,7 @@ class _Look:
         if there.code != code_digest(self.settings.models, self.spec.model):
             changed[State.stale_code] = "the spec, the pipeline or Lamplighter itself has changed"
         if not changed:
-            return State.current, f"Version {there.version} published it from this input."
+            return (State.current,), f"Version {there.version} published it from this input."
         told = "; ".join(changed.values())
         told = told[0].upper() + told[1:] + "."
-        return (State.failed, f"{told} {failed}") if failed else (next(iter(changed)), told)
+        return ((State.failed, *changed), f"{told} {failed}") if failed else (tuple(changed), told)

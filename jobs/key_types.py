@@ -7,6 +7,14 @@ import pyarrow as pa
 from jobs.errors import Rejected, without_values
 
 _AS_THEY_ARE = {pa.string(), pa.binary(), pa.bool_(), pa.date32(), pa.float64()}
+_AS = {
+    pa.null(): pa.string(),
+    pa.large_string(): pa.string(),
+    pa.string_view(): pa.string(),
+    pa.large_binary(): pa.binary(),
+    pa.binary_view(): pa.binary(),
+    pa.float32(): pa.float64(),
+}
 
 
 def publishable(keys: pa.Table, where: str, types: pa.Schema | None = None) -> pa.Table:
@@ -36,10 +44,8 @@ def _publishable_type(found: pa.DataType) -> pa.DataType:
         return pa.int64()
     if pa.types.is_timestamp(found):
         return pa.timestamp("us", "UTC" if found.tz else None)
-    if pa.types.is_null(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found):
-        return pa.string()
-    if pa.types.is_float32(found):
-        return pa.float64()
+    if found in _AS:
+        return _AS[found]
     if found in _AS_THEY_ARE or pa.types.is_decimal128(found):
         return found
     raise pa.ArrowInvalid(f"{found} is no type for a key")

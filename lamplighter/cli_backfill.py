@@ -27,7 +27,7 @@ Selector = Annotated[
     str, typer.Option("--version", help="as-of (each partition's start), production (now), a number, or like 1.2.0.")
 ]
 Only = Annotated[
-    list[State] | None, typer.Option("--only", help="Only partitions in this state; repeat for more than one.")
+    list[State] | None, typer.Option("--only", help="Only partitions that are in this state, too; repeat for more.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for machines.")]
 

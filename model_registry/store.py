@@ -26,7 +26,7 @@ class NewVersion:
     """What is registered: all that is known of a version before the registry gives it a number.
 
     `digest` pins its files, `signature` is the digest of its features and output, `target` of what it learned to
-    predict, `partition` the one it was retrained for, `trained_until` the end (UTC) of the newest data that it or the
+    predict, `partition` the one it was retrained for, `trained_until` the end (UTC) of the newest rows that it or the
     choice of it has seen. `snapshot` pins the rows that it was trained and evaluated on, `code` the model.yaml and
     pipeline.py; both are empty when it was registered before these were kept.
     """

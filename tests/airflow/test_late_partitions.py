@@ -14,10 +14,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.serialization.decoders import decode_deadline_alert
 from airflow.serialization.encoders import encode_deadline_alert
+from deltalake import DeltaTable
 
 from jobs import alert as alerts
 from jobs.errors import Unavailable
 from jobs.rescore import score_partition
+from jobs.table import predictions_path
 from lamplighter_airflow.deadline import PartitionDeadline, alert, deadline
 from lamplighter_airflow.readiness import PartitionReadyTrigger, WaitForPartition, about_late, wait_for_partition
 
@@ -176,6 +178,10 @@ def test_a_partition_that_was_published_meanwhile_is_no_alert(
     monkeypatch.setenv("LAMPLIGHTER_ALERT_COMMAND", f"touch '{tmp_path / 'called'}'")
     assert missed() == "toys 2026-01-16 is published by version 1: no alert."
     assert not (tmp_path / "called").exists()
+    DeltaTable(str(predictions_path(nightly.settings, nightly.job(DAY).spec))).delete("toy_id like '%-7'")
+    said = missed()
+    assert said.startswith("toys 2026-01-16 is not what version 1 published any more: score it again. ")
+    assert (tmp_path / "called").exists()
 
 
 @pytest.mark.parametrize(
@@ -257,7 +263,7 @@ def test_an_alert_is_sent_also_when_nobody_can_tell_whether_it_is_published(
     if broken == "spec":
         nightly.write_model("model: toys\n")
     else:
-        monkeypatch.setattr("jobs.table.publication_of", lambda *_: 1 / 0)
+        monkeypatch.setattr("jobs.as_published.AsPublished", lambda *_: 1 / 0)
     said = alerts.partition_is_late("toys", DAY, "06:00")
     assert said.startswith(
         f"toys {DAY} is not published, and was to be by 06:00: look at score_toys in Airflow. Whether it is"

@@ -100,6 +100,27 @@ def test_other_code_alone_restates_only_on_request(open_shop: Any) -> None:
     assert found.chosen
 
 
+def test_a_partition_is_chosen_by_any_of_its_states(open_shop: Any) -> None:
+    day = "2026-01-17"
+    score_partition(open_shop.job(day))
+    restate(open_shop, day, pd.read_parquet(open_shop.sales(day)).head(100))
+    open_shop.retrain("2026-01-16")
+    for wanted in (State.stale_model, State.stale_input):
+        (found,) = planned(open_shop, day, day, only=[wanted]).partitions
+        assert (found.state, found.chosen) == (State.stale_model, True)
+        assert found.why == (
+            "Version 1 is to be replaced by version 2; the input was delivered anew (120 rows, now 100)."
+        )
+    for other in (State.missing, State.failed, State.stale_code):
+        assert not planned(open_shop, day, day, only=[other]).chosen
+    open_shop.write_sales(day, pd.read_parquet(open_shop.sales(day)).assign(toy_id="x"))
+    with pytest.raises(LamplighterError, match="keys are unique"):
+        score_partition(open_shop.job(day))
+    for wanted in (State.stale_model, State.stale_input, State.failed):
+        (found,) = planned(open_shop, day, day, only=[wanted]).partitions
+        assert (found.state, found.chosen) == (State.failed, True)
+
+
 def test_a_restated_partition_whose_newest_run_was_rejected_has_failed(open_shop: Any) -> None:
     score_partition(open_shop.job(FIRST))
     rows = pd.read_parquet(open_shop.sales(FIRST))

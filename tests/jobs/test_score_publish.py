@@ -203,6 +203,17 @@ def test_dictionary_keys_and_large_text_are_published_as_text(open_shop: Any) ->
     assert predictions(open_shop)["toy_id"].nunique() == 240
 
 
+@pytest.mark.parametrize("kinds", [(pa.binary(), pa.large_binary()), (pa.binary_view(), pa.binary_view())])
+def test_keys_of_bytes_are_published_as_bytes(open_shop: Any, kinds: tuple[pa.DataType, ...]) -> None:
+    rows = pa.Table.from_pandas(pd.read_parquet(open_shop.sales(DAY)), preserve_index=False)
+    for number, kind in enumerate(kinds):
+        key = pc.binary_join_element_wise(rows["toy_id"], str(number), "-").cast(kind)
+        open_shop.write_sales(DAY, rows.set_column(0, "toy_id", key), f"part-{number}.parquet")
+    publish(open_shop.prepare(DAY))
+    assert predictions(open_shop)["toy_id"].map(type).unique() == [bytes]
+    assert predictions(open_shop)["toy_id"].nunique() == 240
+
+
 def test_publishing_again_after_an_answer_that_was_lost_changes_nothing_and_is_told_again(open_shop: Any) -> None:
     job = open_shop.prepare(DAY)
     first = publish(job)
