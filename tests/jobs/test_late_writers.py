@@ -1,6 +1,7 @@
 """Whoever slept while others went on publishes nothing of its own, and spoils nothing of theirs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -169,3 +170,32 @@ def test_a_gate_that_asked_for_something_else_opens_nothing(open_shop: Any, purp
             input_gate(job)
     else:
         assert after_the_plan(job).rows_scored == 120
+
+
+def test_a_spec_that_is_changed_while_a_plan_is_made_is_noticed(open_shop: Any) -> None:
+    job = open_shop.job(DAY)
+    changed = SPEC.replace("reject_budget: 0.05", "reject_budget: 0.5")
+    says = f"^The spec of toys, its pipeline or Lamplighter itself was changed while {DAY} was planned: run plan again"
+    with pytest.raises(Unavailable, match=says):
+        meanwhile("plan:resolved", lambda: open_shop.write_model(changed), lambda: plan(job))
+    assert not job.file("plan").exists()
+    assert plan(open_shop.job(DAY)).spec.reject_budget == 0.5
+
+
+def test_a_plan_says_who_will_score_what(open_shop: Any) -> None:
+    first = plan(open_shop.job(DAY))
+    what = "toys 2026-01-16: 120 rows in 1 fragment"
+    assert first.sentence() == f"{what} are to be scored by version 1."
+    override = replace(first, version=replace(first.version, override="until 2026-02-01"), shadow=first.version)
+    assert override.sentence() == (
+        f"{what} are to be scored by version 1, in production by an override until 2026-02-01, and in the shadow by "
+        f"version 1."
+    )
+    alone = replace(first, no_shadow="toys has no version in staging.", fragments=first.fragments * 2)
+    assert alone.sentence() == (
+        "toys 2026-01-16: 120 rows in 2 fragments are to be scored by version 1. No shadow: toys has no version in "
+        "staging."
+    )
+    score_partition(open_shop.job(DAY))
+    again = plan(open_shop.job(DAY, "again"))
+    assert again.sentence() == f"{what} were published by version 1 from the same input: nothing to do."
