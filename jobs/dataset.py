@@ -252,8 +252,8 @@ def _target(
     joined = _joined(keys, labels, spec, partition)
     joined = joined.join(features[[name for name in features.columns if name not in joined.columns]])
     try:
-        target = _numbers(label(joined))
-    except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+        target = _numbers(_in_order(label(joined), joined.index))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's code raises
         said = without_values(error, texts_of(joined))
         there = ", ".join(f"{name} is {labels.schema.field(name).type}" for name in spec.label.columns)
         raise Misconfigured(
@@ -263,6 +263,16 @@ def _target(
     if target.shape != (keys.num_rows,):
         raise Misconfigured(f"label() of {spec.model} must return one value for each row of the frame it is given.")
     return target
+
+
+def _in_order(found: pd.Series[Any], rows: pd.Index[Any]) -> pd.Series[Any]:
+    """What label() gave in the order of the rows: a Series of as many says by its index which row is whose."""
+    index = getattr(found, "index", None)
+    if index is None or callable(index) or len(index) != len(rows) or index.equals(rows):
+        return found
+    if not index.is_unique or not index.isin(rows).all():
+        raise ValueError("the index of its Series is not that of the frame")
+    return found.reindex(rows)
 
 
 def _numbers(found: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:

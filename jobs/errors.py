@@ -98,7 +98,7 @@ _VALUE = re.compile(
 )
 
 
-def without_values(error: Exception | str, texts: Iterable[str] = ()) -> str:
+def without_values(error: BaseException | str, texts: Iterable[str] = ()) -> str:
     """`in_brief` for an error about rows: whatever is quoted or begins with a digit could be a value of a row.
 
     `texts` are values that are known to be in the rows, and are left out wherever they stand.

@@ -24,7 +24,7 @@ def fit(module: PipelineModule, spec: ModelSpec, rows: Rows) -> Predictor:
 
     Raises Misconfigured when it cannot be built or fitted.
     """
-    pipeline = _built(module, spec)
+    pipeline = built(module, spec)
     seed_all(pipeline, spec.training.seed)
     _fit(pipeline, rows, spec)
     kinds = {name: feature.kind.value for name, feature in spec.features.items()}
@@ -47,12 +47,13 @@ def check_enough(spec: ModelSpec, training: Dataset, holdout: Dataset) -> None:
             )
 
 
-def _built(module: PipelineModule, spec: ModelSpec) -> Pipeline:
+def built(module: PipelineModule, spec: ModelSpec) -> Pipeline:
+    """The pipeline of `build()`, not fitted. Raises Misconfigured when that fails, or gives anything else."""
     import sklearn.pipeline
 
     try:
         pipeline = module.build()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Misconfigured(f"build() of {spec.model} failed: {in_brief(error)}.") from error
     if not isinstance(pipeline, sklearn.pipeline.Pipeline):
         raise Misconfigured(
@@ -70,7 +71,7 @@ def _fit(pipeline: Pipeline, rows: Rows, spec: ModelSpec) -> None:
             pipeline.fit(rows.features, target)
     except (MemoryError, OSError):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever the user's pipeline and its libraries raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's pipeline and its libraries raise
         said = without_values(error, texts_of(rows.features))
         empty = [str(name) for name in rows.features if rows.features[name].isna().all()]
         perhaps = (

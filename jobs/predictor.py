@@ -103,7 +103,7 @@ class Predictor:
             return np.asarray(self.pipeline.predict(frame), dtype=np.float64)
         except (MemoryError, OSError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the user's pipeline raises
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's pipeline raises
             said = without_values(error, texts_of(frame))
             raise Misconfigured(f"The pipeline cannot score these rows: {said}") from None  # the cause may quote rows
 

@@ -64,7 +64,7 @@ class Probed:
                 found = self.predictor.score(rows)
         except Misconfigured as error:
             return str(error)[:LONGEST]
-        except Exception as error:  # noqa: BLE001 - whatever a pipeline raises is the answer
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a pipeline raises is the answer
             return f"The pipeline cannot score these rows: {in_brief(error)}"[:LONGEST]
         return found if found.shape == (len(rows),) else f"The pipeline gives shape {found.shape} for {len(rows)} rows"
 

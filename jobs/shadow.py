@@ -31,7 +31,7 @@ class ShadowTask:
     folder: str
 
 
-def fault_of(error: Exception) -> str:
+def fault_of(error: BaseException) -> str:
     """Why there is no shadow, as a sentence or its end, without values of rows."""
     return str(error) if isinstance(error, LamplighterError) else without_values(error)
 
@@ -56,7 +56,7 @@ class Shadow:
             predictions = predictions_of(keys, score, self.task.version)
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a pipeline raises: production does not wait for it
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a pipeline raises: production does not wait for it
             self.fault = fault_of(error)
             return
         try:

@@ -104,7 +104,7 @@ def load_module(models: Path, name: str, file: str, functions: tuple[str, ...]) 
     sys.modules[module_name] = module
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Misconfigured(f"{_shown(path)} cannot be imported: {type(error).__name__}: {error}") from error
     missing = [f for f in functions if not callable(getattr(module, f, None))]
     if missing:

@@ -41,7 +41,7 @@ def _model(settings: Settings, registry: Registry, name: str) -> dict[str, Any]:
     spec = load_spec(settings.models, name)
     stages = {stage.value: registry.store.alias(name, stage) for stage in Stage}
     seen = AsPublished(settings, spec)
-    found = {p.partition: p for p in seen.publications}
+    found = {p.partition: p for p in seen.publications if p.model == name}
     partitions = {
         key: {
             "version": p.version,

@@ -107,18 +107,24 @@ def doctor() -> None:
 def check(model: Annotated[str | None, typer.Option(help="Only this model.")] = None) -> None:
     """Check the spec, the pipeline and the input checks of every model, and name all faults."""
     from jobs.expect import check_expectations
+    from jobs.fit import built
     from jobs.source import check_columns
     from jobs.spec_file import load_pipeline_module, load_spec, model_names
 
     models = Settings.from_environment().models
     faults = []
+    tables: dict[str, str] = {}
     for name in [model] if model else model_names(models):
         try:
             spec = load_spec(models, name)
+            other = tables.setdefault(spec.output.table, name)
+            if other != name:
+                faults.append(f"{name}: output.table {spec.output.table} is that of {other}, too: give each its own.")
             check_columns(spec)
-            load_pipeline_module(models, name).build()
+            built(load_pipeline_module(models, name), spec)
             check_expectations(spec)
-            typer.echo(f"{name}: the spec is fine.")
+            if other == name:
+                typer.echo(f"{name}: the spec is fine.")
         except LamplighterError as error:
             faults.append(str(error))
     if faults:

@@ -83,7 +83,8 @@ def recorded(store: RegistryStore, row: Promotion, *, now: bool = True) -> Versi
         version = store.version(row.model, row.version)
     except UnknownVersion as error:
         was = f"Version {row.version} of {row.model} {there} and was deleted in MLflow"
-        raise Misconfigured(f"{was}: {remedy}") from error
+        lost = "if MLflow itself was lost or is another one, restore it or check MLFLOW_TRACKING_URI"
+        raise Misconfigured(f"{was}: {lost}; else {remedy}") from error
     if version.digest != row.digest:
         raise Misconfigured(
             f"{version} {there} with digest {row.digest[:12]}, and the registry says {version.digest[:12]}: somebody "

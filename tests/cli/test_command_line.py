@@ -124,6 +124,21 @@ def test_spec_check_names_every_fault_of_every_model(tmp_path: Path) -> None:
     assert "second has no models/second/pipeline.py" in ran.stderr
 
 
+def test_spec_check_sees_two_models_with_one_table_and_code_that_ends_the_process(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    there = PROJECT / "models" / "arrival_minutes"
+    text = (there / "model.yaml").read_text()
+    for name in ("first", "second", "third"):
+        shutil.copytree(there, models / name)
+        (models / name / "model.yaml").write_text(text.replace("model: arrival_minutes", f"model: {name}"))
+    (models / "third" / "pipeline.py").write_text("raise SystemExit(0)")
+    ran = run(tmp_path, "spec", "check", LAMPLIGHTER_MODELS=str(models))
+    assert ran.returncode == 4
+    assert ran.stdout == "first: the spec is fine.\n"
+    assert "second: output.table arrival_minutes is that of first, too: give each its own." in ran.stderr
+    assert "pipeline.py cannot be imported: SystemExit: 0" in ran.stderr
+
+
 def test_spec_check_of_the_repository_is_fine(tmp_path: Path) -> None:
     ran = run(tmp_path, "spec", "check")
     assert ran.returncode == 0, ran.stderr

@@ -103,10 +103,14 @@ def test_a_key_that_a_double_cannot_hold_is_refused(in_postgresql: Rows, number:
     in_postgresql.make("double precision", None, None, key="numeric")
     in_postgresql.execute("UPDATE sales SET toy_id = 12.3 WHERE toy_id = 1")
     assert in_postgresql.read("toy_id") == [(0.0,), (12.3,)]
+    in_postgresql.execute(
+        "INSERT INTO sales SELECT key::numeric, day, colour, found FROM sales, (VALUES (NULL), ('NaN')) k (key)"
+    )
+    assert sum(not key >= 0 for (key,) in in_postgresql.read("toy_id") if key is not None) == 2  # rejected row by row
     in_postgresql.execute(f"UPDATE sales SET toy_id = {number} WHERE toy_id = 0")
     with pytest.raises(Rejected, match="the column toy_id of the key has a number with more digits than a double"):
         in_postgresql.read("toy_id")
-    assert len(in_postgresql.read("toy_id", query="SELECT toy_id::text, day, colour, found FROM sales")) == 2
+    assert len(in_postgresql.read("toy_id", query="SELECT toy_id::text, day, colour, found FROM sales")) == 6
 
 
 @pytest.mark.parametrize(
